@@ -1,0 +1,90 @@
+# Everything sets itself up on first use, on Debian or Ubuntu with Python 3.11 to 3.13, and only
+# once. `make` lists what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+TRACK ?= tensorflow
+NOTEBOOK ?= solutions/kungfu_a2c_$(TRACK).ipynb
+MINUTES ?=
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# $(call need,CHECK,PACKAGE): installs a Debian package unless CHECK succeeds, or names it.
+need = $(1) >/dev/null 2>&1 || { \
+	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	type apt-get $$as_root >/dev/null 2>&1 && $$as_root apt-get update -qq && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(2); \
+	} || { echo "The Debian package $(2) is needed: let root run 'apt-get install $(2)'." >&2; exit 1; }
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [TRACK=$(TRACK)] [PYTHON=python3.x], where TARGET is one of"
+	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: grade
+grade: $(VENV)/.runtime ## run a notebook's checks [NOTEBOOK=path, by default the solution]
+	$(RUN) checks.py "$(NOTEBOOK)"
+
+.PHONY: test
+test: $(VENV)/.test chromium ## run the project's own checks and tests
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m grading release --check
+	$(RUN) -m pytest tests
+
+.PHONY: train
+train: $(VENV)/.runtime ## train the solution's agent [MINUTES=number]
+	$(RUN) solutions/train.py $(if $(MINUTES),--minutes $(MINUTES))
+
+.PHONY: lab
+lab: $(VENV)/.lab ## open the student notebook in JupyterLab
+	$(RUN) -m jupyter lab notebooks/kungfu_a2c_$(TRACK).ipynb
+
+.PHONY: release
+release: $(VENV)/.runtime ## cut the student notebooks out of the solutions
+	$(RUN) -m grading release
+
+.PHONY: figures
+figures: $(VENV)/.runtime ## draw the notebooks' figures
+	$(RUN) solutions/draw_figures.py
+
+.PHONY: clean
+clean: ## remove environments and caches; trained agents and videos stay
+	rm -rf $(VENV) .venv-colab .venv-colab.lock build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------ what they need
+
+$(VENV)/.venv:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or name it" \
+		"with PYTHON=/path/to/python." >&2; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@$(call need,$(PYTHON) -c 'import ensurepip',$$($(PYTHON) -c \
+		'import sys; print("python%d.%d-venv" % sys.version_info[:2])'))
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.venv requirements.txt constraints.txt
+	$(INSTALL) --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.runtime
+	$(INSTALL) jupyterlab
+	@touch $@
+
+# PyTorch goes first, by itself: see constraints.txt for its CPU build.
+$(VENV)/.test: $(VENV)/.runtime pyproject.toml
+	$(INSTALL) torch
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+.PHONY: chromium
+chromium:
+	@$(call need,command -v chromium,chromium)

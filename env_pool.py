@@ -1,0 +1,301 @@
+"""Play several games side by side and return what happened as rectangular rollouts.
+
+Words used here: a *tick* is one column of a rollout; each game is *acted on* once in every tick but
+the last. Games end and start at their own times, in Gymnasium's `AutoresetMode.NEXT_STEP`. Time in
+a rollout of 6 columns, in which a game ends after three actions (`o3` is its last observation, `n0`
+the first one of the next game):
+
+    column:        0    1    2    3    4    5
+    observation:   o0   o1   o2   o3   n0   n1
+    action:        a0   a1   a2   (a)  b0   0     o3's action is drawn but the game ignores it;
+    reward:        r0   r1   r2   0    s0   0     the last column is not acted on
+    is_not_done:   1    1    1    0    1    1
+    memory:        m0   m1   m2   m3   i    m'    `i` is the agent's initial state
+
+The last column comes again as column 0 of the next rollout, with the same memory, and there it is
+acted on. Column 3 is a *reset tick*.
+"""
+
+import itertools
+import multiprocessing
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from tqdm import tqdm
+
+from atari_util import checked_integer, emulator_seed, make_atari_vector_env
+
+VECTORIZATION_MODES = ("sync", "async", "ale_threads")
+
+
+class EnvPool:
+    """Some games of the same kind, and an agent that plays them all.
+
+    The agent has three methods. Its memory is a list or tuple of arrays `[n_games, ...]`: NumPy
+    arrays, TensorFlow tensors or PyTorch tensors.
+
+    * `get_initial_state(batch_size)` returns the memory at the start of games;
+    * `step(memory, observations)` returns the new memory and outputs of any kind;
+    * `sample_actions(outputs)` returns integer actions `[n_games]`.
+
+    Example:
+        >>> with EnvPool(agent, make_env, n_parallel_games=5, seed=1) as pool:  # doctest: +SKIP
+        ...     observations, actions, rewards, is_not_done = pool.interact(10)
+
+    Args:
+        agent: Plays the games. `pool.agent` may be replaced between rollouts.
+        make_env: Makes one game, with a discrete action space.
+        n_parallel_games: Number of games, `n_games` in shapes; the field says *num_envs*.
+        vectorization_mode: `'sync'` steps the games one after the other; `'async'` steps each in
+            a process of its own (a script then needs the usual `if __name__ == '__main__':`);
+            `'ale_threads'` steps Atari games in the emulator's own threads, see
+            `atari_util.make_atari_vector_env` for what it asks of `make_env`.
+        seed: Seeds the games, so that the same actions give the same rollouts; None for games that
+            differ from run to run. The random numbers of the agent are its own. First games are the
+            same in every mode; with `'ale_threads'`, later ones are not.
+
+    Attributes:
+        agent: As given.
+        prev_observations: The last rollout's last column, float32 `[n_games, ...]`.
+        prev_memory_states: The agent's memory before it sees `prev_observations`: the hidden state
+            that training has to start from. A list or tuple as the agent gave it; PyTorch tensors
+            stay tensors, everything else is a NumPy array. A new one after every rollout.
+        seeds: The seed that each game was reset with, or None.
+        episode_returns: Sum of rewards of every finished game, in order of finishing, in the
+            game's own points: `PreprocessAtari`'s `reward_scale` is divided out.
+        episode_lengths: Number of actions taken in each of these games.
+
+    Raises:
+        ValueError: If an argument is not of the kind said here, or the agent's initial state is
+            not.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        make_env: Callable[[], gym.Env],
+        n_parallel_games: int = 1,
+        *,
+        vectorization_mode: str = "sync",
+        seed: int | None = None,
+    ):
+        n_games = checked_integer("n_parallel_games", n_parallel_games, minimum=1)
+        if not callable(make_env):
+            raise ValueError(f"make_env must be a function that makes one game, got {make_env!r}")
+        if vectorization_mode not in VECTORIZATION_MODES:
+            raise ValueError(
+                f"vectorization_mode must be one of {VECTORIZATION_MODES}, "
+                f"got {vectorization_mode!r}"
+            )
+        self.seeds = (
+            None if seed is None else _game_seeds(checked_integer("seed", seed, minimum=0), n_games)
+        )
+        initial_states = _snapshot(agent.get_initial_state(n_games), n_games)
+
+        self.agent = agent
+        self._n_games = n_games
+        self._env, self._reward_scale = _make_vector_env(make_env, n_games, vectorization_mode)
+        action_space = self._env.single_action_space
+        if not isinstance(action_space, gym.spaces.Discrete):
+            self.close()
+            raise ValueError(f"the games must have a Discrete action space, got {action_space}")
+        self._first_action = int(action_space.start)
+        self._last_action = int(action_space.start + action_space.n - 1)
+
+        observations, _ = self._env.reset(seed=self.seeds)
+        self.prev_observations = np.asarray(observations, np.float32)
+        self.prev_memory_states = initial_states
+        self.episode_returns: list[float] = []
+        self.episode_lengths: list[int] = []
+        self._is_over = np.zeros(n_games, bool)
+        self._scaled_returns = np.zeros(n_games)
+        self._lengths = np.zeros(n_games, int)
+
+    def interact(
+        self, n_steps: int = 100, verbose: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Play on where the last call stopped, and return a rollout of `n_steps` columns.
+
+        Each game is stepped `n_steps - 1` times: column 0 repeats the last column of the call
+        before. No array or memory that was handed out earlier changes.
+
+        Args:
+            n_steps: Number of columns, at least 1.
+            verbose: Show a progress bar.
+
+        Returns:
+            observations: float32 `[n_games, n_steps, ...]`.
+            actions: int32 `[n_games, n_steps]`; 0 in the last column.
+            rewards: float32 `[n_games, n_steps]`, what the action of the same column earned; 0 on
+                reset ticks and in the last column.
+            is_not_done: float32 `[n_games, n_steps]`; 0 where the observation is the last of a
+                game, terminated or truncated, 1 elsewhere. The field's word is *discount*, before
+                it is multiplied by gamma.
+
+        Raises:
+            ValueError: If `n_steps` is no integer above 0, or the agent's memory or actions have
+                another shape or type than `EnvPool` asks for, or an action does not exist.
+        """
+        n_steps = checked_integer("n_steps", n_steps, minimum=1)
+        shape = (self._n_games, n_steps)
+        observations = np.empty(shape + self.prev_observations.shape[1:], np.float32)
+        actions = np.zeros(shape, np.int32)
+        rewards = np.zeros(shape, np.float32)
+        is_not_done = np.empty(shape, np.float32)
+
+        # An agent that works in place must not reach what callers may hold.
+        memory_states = _snapshot(self.prev_memory_states, self._n_games)
+        observation = self.prev_observations.copy()
+        try:
+            for t in tqdm(range(n_steps - 1), disable=not verbose):
+                observations[:, t] = observation
+                is_not_done[:, t] = ~self._is_over
+                new_memory_states, outputs = self.agent.step(memory_states, observation)
+                played = self._checked_actions(self.agent.sample_actions(outputs))
+                if self._is_over.any():
+                    initial_states = self.agent.get_initial_state(self._n_games)
+                    new_memory_states = reset_memory(
+                        new_memory_states, initial_states, self._is_over
+                    )
+                actions[:, t] = played
+                observation, rewards[:, t] = self._step_games(played)
+                memory_states = new_memory_states
+            observations[:, -1] = observation
+            is_not_done[:, -1] = ~self._is_over
+        finally:
+            # A rollout that is interrupted is lost, but the games go on from where they are.
+            self.prev_observations = observation
+            self.prev_memory_states = _snapshot(memory_states, self._n_games)
+        return observations, actions, rewards, is_not_done
+
+    def close(self) -> None:
+        """End the games and, if they have any, their processes. May be called twice."""
+        self._env.close()
+
+    def __enter__(self) -> "EnvPool":
+        return self
+
+    def __exit__(self, *exception_info: object) -> None:
+        self.close()
+
+    def _step_games(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        was_over = self._is_over
+        observations, rewards, terminated, truncated, _ = self._env.step(actions)
+        self._is_over = terminated | truncated
+        self._scaled_returns += rewards
+        self._lengths += ~was_over
+        for game in np.flatnonzero(self._is_over):
+            self.episode_returns.append(float(self._scaled_returns[game] / self._reward_scale))
+            self.episode_lengths.append(int(self._lengths[game]))
+            self._scaled_returns[game] = 0
+            self._lengths[game] = 0
+        return np.asarray(observations, np.float32), rewards
+
+    def _checked_actions(self, actions: Any) -> np.ndarray:
+        actions = np.asarray(actions)
+        if actions.shape != (self._n_games,) or actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"agent.sample_actions must return {self._n_games} integers, one for each game, "
+                f"got {actions.dtype} of shape {actions.shape}"
+            )
+        if actions.min() < self._first_action or actions.max() > self._last_action:
+            raise ValueError(
+                f"agent.sample_actions must return actions from {self._first_action} to "
+                f"{self._last_action}, got {actions.tolist()}"
+            )
+        return actions.astype(np.int32)
+
+
+def reset_memory(
+    memory_states: Sequence[Any], initial_states: Sequence[Any], is_reset: np.ndarray
+) -> list[Any] | tuple[Any, ...]:
+    """Put the memory of some games back to the initial one; the arguments stay as they are.
+
+    Args:
+        memory_states: Arrays `[n_games, ...]`: NumPy, TensorFlow or PyTorch.
+        initial_states: Arrays of the same shapes.
+        is_reset: bool `[n_games]`, which games to put back.
+
+    Returns:
+        A list or tuple like `memory_states`, of PyTorch tensors where it has them and NumPy arrays
+        elsewhere.
+    """
+
+    def put_back(state: Any, initial: Any) -> Any:
+        mask = is_reset.reshape((-1,) + (1,) * (len(state.shape) - 1))
+        if _is_torch_tensor(state):
+            torch = sys.modules["torch"]
+            initial = torch.as_tensor(initial, dtype=state.dtype, device=state.device)
+            return torch.where(torch.as_tensor(mask, device=state.device), initial, state)
+        state = np.asarray(state)
+        return np.where(mask, np.asarray(initial, state.dtype), state)
+
+    pairs = zip(memory_states, initial_states, strict=True)
+    return _like(memory_states, [put_back(state, initial) for state, initial in pairs])
+
+
+def _snapshot(memory_states: Any, n_games: int) -> list[Any] | tuple[Any, ...]:
+    """Copy an agent's memory, after a look at whether it is one."""
+    if not isinstance(memory_states, (list, tuple)):
+        raise ValueError(
+            "the agent's memory must be a list or tuple of arrays [n_games, ...], "
+            f"got {type(memory_states).__name__}"
+        )
+    copies = [
+        state.detach().clone() if _is_torch_tensor(state) else np.array(state)
+        for state in memory_states
+    ]
+    shapes = [tuple(state.shape) for state in copies]
+    if any(shape[:1] != (n_games,) for shape in shapes):
+        raise ValueError(
+            f"every array of the agent's memory must be [n_games={n_games}, ...], "
+            f"got the shapes {shapes}"
+        )
+    return _like(memory_states, copies)
+
+
+def _like(container: Sequence[Any], items: list[Any]) -> list[Any] | tuple[Any, ...]:
+    return tuple(items) if isinstance(container, tuple) else items
+
+
+def _is_torch_tensor(array: Any) -> bool:
+    # Whoever has a tensor has imported PyTorch; nobody else should wait for it.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def _make_vector_env(
+    make_env: Callable[[], gym.Env], n_games: int, vectorization_mode: str
+) -> tuple[VectorEnv, float]:
+    """Return the games in NEXT_STEP mode, and what their rewards are multiplied by."""
+    if vectorization_mode == "ale_threads":
+        env = make_env()
+        try:
+            vector_env = make_atari_vector_env(env, n_games)
+        finally:
+            env.close()
+        return vector_env, vector_env.reward_scale
+
+    if vectorization_mode == "sync":
+        vector_env = SyncVectorEnv([make_env] * n_games)
+    else:
+        # A fork copies locks that the threads of TensorFlow or OpenCV may hold, never to be opened.
+        start_methods = multiprocessing.get_all_start_methods()
+        context = "forkserver" if "forkserver" in start_methods else "spawn"
+        vector_env = AsyncVectorEnv([make_env] * n_games, context=context)
+    is_scaled = vector_env.call("has_wrapper_attr", "reward_scale")[0]
+    return vector_env, vector_env.get_attr("reward_scale")[0] if is_scaled else 1
+
+
+def _game_seeds(seed: int, n_games: int) -> list[int]:
+    """The first `n_games` numbers from `seed` on that every vectorization mode can play.
+
+    The emulator's vector environment takes only 31 of the 32 bits of an emulator's seed, which
+    leaves out every second number.
+    """
+    playable = (number for number in itertools.count(seed) if emulator_seed(number) < 2**31)
+    return list(itertools.islice(playable, n_games))

@@ -1,0 +1,638 @@
+r"""Cuts student notebooks out of solution notebooks, and proves that no answer is left in them.
+
+What happens to a solution on its way to the students:
+
+1.  A statement that ends in `# YOUR CODE` or `# YOUR CODE: a hint` is replaced, whole:
+    `x = …` by `x = <YOUR CODE: a hint>`, and so for `x += …`, `x: int = …` and `x = y = …`. A
+    statement that assigns nothing is replaced by a bare `<YOUR CODE: a hint>`.
+2.  `# YOUR CODE (lines): a hint` hides the target too. On the first line of a `for`, `with`, `if`,
+    `def`, … it hides the whole block. Bare gaps on adjacent lines become one, their hints joined.
+3.  Images in Markdown with relative paths become `data:` URIs: the notebook needs no other file.
+4.  Outputs, execution counts, attachments and all metadata but tags go; the kernel is Python 3.
+5.  Code cells get nbval's tag `nbval-ignore-output`, slow ones also `nbval-skip`.
+
+What is proven, of all notebooks and helper files together, before anything is written:
+
+-   Each gap stands in an exercise cell and can be found again. With the answers put back the cell
+    is the solution's, and with names in the gaps it is Python.
+-   No answer of four tokens or more occurs in any string of a student notebook, in an image or in a
+    helper file. Of an assignment the answer is the value (if that is shorter, the statement), of
+    anything else the statement. Spacing, line breaks, comments, the kind of quotation marks and
+    trailing commas make no difference. Answers that the text tells on purpose are listed in
+    `pyproject.toml`, each with its reason.
+-   Links into the student repository name its owner, its name, this version's tag and a file in it.
+"""
+
+import ast
+import base64
+import contextlib
+import difflib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+import tokenize
+import tomllib
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nbformat
+
+from grading import UsageError
+
+TAGS = {"setup", "given", "exercise", "check", "slow"}
+PLACEHOLDER = re.compile(r"<YOUR CODE(?:: [^<>\n]*)?>")
+EXERCISE = re.compile(r"# Exercise: ([a-z][a-z0-9-]*)")
+
+_SLOW = re.compile(r"# Slow: \S.*")
+_MARKER = re.compile(r"# YOUR CODE(?P<lines> \(lines\))?(?:: (?P<hint>\S.*))?")
+_MAGIC = re.compile(r"^([ \t]*)(?:[\w.]+[ \t]*=[ \t]*)?[%!](?:.*\\\n)*.*$", re.MULTILINE)
+# Ids that tools make up begin with eight hexadecimal digits.
+_CELL_ID = re.compile(r"(?![0-9a-f]{8}(-|$))[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_IMAGE = re.compile(r"(!\[[^\]]*\]\(|<img\b[^>]*?\bsrc=[\"'])(?!https?:|data:)([^)\s\"']+)")
+_DATA = re.compile(r";base64,((?:[\w+/]{4})+(?:[\w+/]{2}==|[\w+/]{3}=)?)", re.ASCII)
+_LINK = re.compile(
+    r"(colab\.research\.google\.com/github|raw\.githubusercontent\.com)/[^\s\"'`<>)\]\\]*"
+)
+_KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `pyproject.toml` says about the assignment.
+
+    Attributes:
+        root: the folder of `pyproject.toml`.
+        repository: where students get the assignment, `owner/name` on GitHub.
+        ref: the tag of this version there.
+        helpers: the files that students get beside the notebooks.
+        given_away: answers that the text tells on purpose, as `ast.unparse` writes them.
+    """
+
+    root: Path
+    repository: str
+    ref: str
+    helpers: tuple[Path, ...]
+    given_away: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """An answer that must not reach students: as `ast.unparse` writes it, and how to find it."""
+
+    text: str
+    names: frozenset[str]
+    pattern: re.Pattern[str]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a solution cell that students write.
+
+    Attributes:
+        line: the line of the marker, from 1.
+        start, end: the part is `source[start:end]`, the marker included.
+        hint: what the marker says, or nothing.
+        is_bare: whether the gap hides whole statements and not one assignment's value.
+        secrets: the answers in it.
+    """
+
+    line: int
+    start: int
+    end: int
+    hint: str
+    is_bare: bool
+    secrets: tuple[Secret, ...]
+
+    @property
+    def placeholder(self) -> str:
+        """What stands in the student's cell instead."""
+        return f"<YOUR CODE: {self.hint}>" if self.hint else "<YOUR CODE>"
+
+
+class SourceError(ValueError):
+    """A cell cannot be cut; `problems` holds every `(line, message)`."""
+
+    def __init__(self, *problems: tuple[int, str]):
+        super().__init__("; ".join(f"line {line}: {message}" for line, message in problems))
+        self.problems = list(problems)
+
+
+def find_gaps(source: str) -> list[Gap]:
+    """Finds the gaps of a solution cell, in order.
+
+    Raises:
+        SourceError: the source is not Python, or a marker is misspelt or misplaced.
+    """
+    nodes = ast.walk(_parse(source))
+    statements = {(n.lineno, n.col_offset): n for n in nodes if isinstance(n, ast.stmt)}
+    gaps, problems = [], []
+    for tokens in _logical_lines(source):
+        code = [token for token in tokens if token.type != tokenize.COMMENT]
+        for comment in (token for token in tokens if token.type == tokenize.COMMENT):
+            try:
+                if marker := _read_marker(comment.string):
+                    if comment is not tokens[-1] or not code:
+                        raise ValueError("a marker must stand at the end of a statement")
+                    statement = statements.get(code[0].start)
+                    gaps.append(_make_gap(source, statement, code, comment, marker))
+            except ValueError as error:
+                problems.append((comment.start[0], str(error)))
+    gaps.sort(key=lambda gap: gap.start)
+    for outer, inner in itertools.pairwise(gaps):
+        if inner.start < outer.end:
+            problems.append((inner.line, "this marker stands in a statement that is hidden anyway"))
+    if problems:
+        raise SourceError(*sorted(problems))
+    return _merge(source, gaps)
+
+
+def cut(source: str, gaps: list[Gap]) -> str:
+    """Returns the student's version of a solution cell."""
+    for gap in reversed(gaps):
+        source = source[: gap.start] + gap.placeholder + source[gap.end :]
+    return source
+
+
+def build(project: Project, solutions: list[Path]) -> tuple[dict[str, str], list[str]]:
+    """Makes the student notebooks.
+
+    Returns:
+        The text of each student notebook by its file name, and every problem found. Nothing may be
+        published while there is a problem.
+
+    Raises:
+        UsageError: a solution cannot be read.
+    """
+    students, problems, secrets, shipped = {}, [], [], []
+    for path in solutions:
+        solution = _read_notebook(path)
+        student = nbformat.v4.new_notebook(metadata=_KERNEL)
+        problems += [f"{_show(path)}: {problem}" for problem in _check_cells(solution.cells)]
+        for number, cell in enumerate(solution.cells, 1):
+            place = f"{_show(path)}: {_name(number, cell)}"
+            student_cell, gaps, found = _cut_cell(cell, path.parent)
+            student.cells.append(student_cell)
+            problems += [f"{place}, line {line}: {problem}" for line, problem in found]
+            secrets += [(s, f"{place}, line {gap.line}") for gap in gaps for s in gap.secrets]
+            shipped += [(place, text) for text in _strings(student_cell)]
+        students[path.name] = nbformat.v4.writes(student) + "\n"
+    shipped += [(_show(path), _read_text(path)) for path in project.helpers]
+    readme = [(_show(path), _read_text(path)) for path in project.root.glob("README.md")]
+    files = {*students, *(path.name for path in project.helpers)}
+    secrets = [(s, origin) for s, origin in secrets if s.text not in project.given_away]
+    for place, text in shipped:
+        problems += [f"{place}{problem}" for problem in _find_leaks(text, secrets)]
+    for place, text in shipped + readme:
+        problems += [f"{place}: {problem}" for problem in _check_links(text, project, files)]
+    return students, problems
+
+
+def add_command(commands) -> None:
+    """Adds `release` to the sub-commands of an `argparse` parser."""
+    command = commands.add_parser("release", help="make the student notebooks from the solutions")
+    command.add_argument("solutions", nargs="*", type=Path, metavar="SOLUTION")
+    command.add_argument("--bundle", type=Path, metavar="OUT", help="write all that students get")
+    command.add_argument("--check", action="store_true", help="compare instead of writing")
+    command.set_defaults(run=_run)
+
+
+def _run(arguments) -> int:
+    if arguments.bundle and arguments.solutions:
+        raise UsageError("a bundle holds every notebook: give --bundle or solutions, not both")
+    project = _load_project(Path.cwd())
+    solutions = arguments.solutions or sorted(project.root.glob("solutions/*.ipynb"))
+    if not solutions:
+        raise UsageError(f"no notebooks in {_show(project.root / 'solutions')}")
+    if len({path.name for path in solutions}) < len(solutions):
+        raise UsageError("two of the solutions have the same file name")
+    students, problems = build(project, solutions)
+    if problems:
+        print(*problems, f"problems: {len(problems)}; nothing written", sep="\n", file=sys.stderr)
+        return 1
+
+    folder = arguments.bundle or project.root / "notebooks"
+    files = {folder / name: text.encode() for name, text in students.items()}
+    if arguments.bundle:
+        files |= {folder / path.name: path.read_bytes() for path in project.helpers}
+        _check_folder(folder, files.keys())
+    changed = [path for path in files if not path.is_file() or path.read_bytes() != files[path]]
+    if arguments.check:
+        for path in changed:
+            print(f"{_show(path)}: not what would be written", *_diff(path, files[path]), sep="\n")
+        return 1 if changed else 0
+    for path in changed:
+        _write(path, files[path])
+        print(f"{_show(path)}: written")
+    if arguments.bundle:
+        for path in project.helpers:
+            shutil.copymode(path, folder / path.name)
+    return 0
+
+
+# Gaps
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise SourceError((error.lineno or 1, f"this is not Python: {error.msg}")) from None
+
+
+def _logical_lines(source: str) -> Iterator[list[tokenize.TokenInfo]]:
+    """Yields the tokens of each statement or block header, with the comments before it."""
+    tokens = []
+    for token in tokenize.generate_tokens(io.StringIO(source + "\n").readline):
+        if token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
+            yield tokens
+            tokens = []
+        elif token.type not in (tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+            tokens.append(token)
+
+
+def _read_marker(comment: str) -> re.Match[str] | None:
+    """Reads a comment; raises `ValueError` if it is no marker but seems meant as one."""
+    marker = _MARKER.fullmatch(comment.rstrip())
+    if marker and re.search("[<>]", comment):
+        raise ValueError(f"a hint cannot contain < or >: {comment}")
+    start = re.sub("[^a-z]", "", comment.lower())[:8]
+    likeness = difflib.SequenceMatcher(None, "yourcode", start).ratio()
+    if not marker and ("YOUR CODE" in comment or likeness > 0.8):
+        raise ValueError(
+            f"a marker is `# YOUR CODE` or `# YOUR CODE (lines)`, perhaps `: a hint`, not {comment}"
+        )
+    return marker
+
+
+def _make_gap(
+    source: str,
+    statement: ast.stmt | None,
+    code: list[tokenize.TokenInfo],
+    comment: tokenize.TokenInfo,
+    marker: re.Match[str],
+) -> Gap:
+    if statement is None or code[0].string == "elif":
+        raise ValueError("a marker must stand at the end of a statement or of a block's first line")
+    if any(token.string == ";" for token in code):
+        raise ValueError("a marker must stand behind one statement, not several")
+    start, end, nodes = code[0].start, comment.end, [statement]
+    assigns = isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign) and statement.value
+    is_bare = bool(marker["lines"]) or not assigns
+    if _is_block(statement):
+        if not marker["lines"]:
+            raise ValueError("only `# YOUR CODE (lines)` can hide a whole block")
+        decorators = getattr(statement, "decorator_list", [])
+        start = (min(node.lineno for node in [statement, *decorators]), statement.col_offset)
+        end = (statement.end_lineno, len(source.split("\n")[statement.end_lineno - 1]))
+        inside = (node for node in ast.walk(statement) if isinstance(node, ast.stmt))
+        nodes = [node for node in inside if not _is_block(node)]
+    elif not is_bare:
+        start = _value_start(code, statement)
+        is_short = len(_words(ast.get_source_segment(source, statement.value))) < 4
+        nodes = [statement if is_short else statement.value]
+    secrets = [_make_secret(source, node) for node in nodes]
+    return Gap(
+        line=comment.start[0],
+        start=_offset(source, start),
+        end=_offset(source, end),
+        hint=marker["hint"] or "",
+        is_bare=is_bare,
+        secrets=tuple(secret for secret in secrets if secret),
+    )
+
+
+def _is_block(statement: ast.stmt) -> bool:
+    return hasattr(statement, "body") or isinstance(statement, ast.Match)
+
+
+def _value_start(code: list[tokenize.TokenInfo], assignment: ast.stmt) -> tuple[int, int]:
+    """Returns where the value begins, parentheses included, which a syntax tree leaves out."""
+    left = len(getattr(assignment, "targets", [assignment]))
+    depth = position = 0
+    while left:
+        if code[position].type == tokenize.OP:
+            depth += (code[position].string in "([{") - (code[position].string in ")]}")
+            left -= depth == 0 and code[position].string.endswith("=")
+        position += 1
+    return code[position].start
+
+
+def _offset(source: str, position: tuple[int, int]) -> int:
+    line, column = position
+    return sum(len(text) + 1 for text in source.split("\n")[: line - 1]) + column
+
+
+def _merge(source: str, gaps: list[Gap]) -> list[Gap]:
+    """Makes one gap of bare ones on adjacent lines of the same indentation."""
+    merged = []
+    for gap in gaps:
+        last = merged[-1] if merged else gap
+        indentation = source[source.rfind("\n", 0, last.start) + 1 : last.start]
+        is_next = source[last.end : gap.start] == "\n" + indentation
+        if last.is_bare and gap.is_bare and is_next:
+            hint = "; ".join(filter(None, [last.hint, gap.hint]))
+            secrets = last.secrets + gap.secrets
+            merged[-1] = replace(last, end=gap.end, hint=hint, secrets=secrets)
+        else:
+            merged.append(gap)
+    return merged
+
+
+# Cells
+
+
+def _check_cells(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
+    """Yields what is wrong with ids, tags and first lines."""
+    ids, exercises = Counter(cell.get("id") for cell in cells), Counter()
+    for number, cell in enumerate(cells, 1):
+        name = _name(number, cell)
+        if "id" not in cell:
+            yield f"{name} has no id"
+        elif ids[cell.id] > 1:
+            yield f"{name} shares its id with another cell"
+        elif not _CELL_ID.fullmatch(cell.id):
+            yield f"{name} needs an id that says what it is, like `agent-check`"
+        tags = set(cell.metadata.get("tags", []))
+        if tags - TAGS:
+            yield f"{name} has unknown tags {sorted(tags - TAGS)}; known are {sorted(TAGS)}"
+        first_line = cell.source.partition("\n")[0] if cell.cell_type == "code" else ""
+        for tag, form in (("exercise", EXERCISE), ("slow", _SLOW)):
+            is_meant = tag in tags or re.match(rf"#\s*{tag}\b", first_line, re.IGNORECASE)
+            if is_meant and not (tag in tags and form.fullmatch(first_line)):
+                yield (
+                    f"{name}, line 1: the tag `{tag}` and a first line `{form.pattern}` need each "
+                    f"other, in a code cell; tags are {sorted(tags)}, the line is {first_line!r}"
+                )
+        if exercise := EXERCISE.fullmatch(first_line):
+            if exercise[1] in exercises:
+                yield f"{name}, line 1: there is an exercise `{exercise[1]}` already"
+            exercises[exercise[1]] += 1
+
+
+def _name(number: int, cell: nbformat.NotebookNode) -> str:
+    return f"cell {cell.id}" if "id" in cell else f"cell number {number}"
+
+
+def _cut_cell(
+    cell: nbformat.NotebookNode, folder: Path
+) -> tuple[nbformat.NotebookNode, list[Gap], list[tuple[int, str]]]:
+    """Returns the student's cell, its gaps, and each `(line, problem)` of its source."""
+    tags = list(cell.metadata.get("tags", []))
+    student = {"cell_type": cell.cell_type, "id": cell.get("id", ""), "source": cell.source}
+    gaps, problems = [], []
+    if cell.cell_type == "markdown":
+        student["source"], problems = _embed_images(cell.source, folder)
+    elif cell.cell_type == "code":
+        try:
+            if "exercise" in tags:
+                gaps = find_gaps(cell.source)
+                student["source"] = cut(cell.source, gaps)
+                problems = _check_cut(cell.source, gaps, student["source"])
+            else:
+                problems = _check_given(cell.source)
+        except SourceError as error:
+            problems = error.problems
+        tags += ["nbval-ignore-output"] + ["nbval-skip"] * ("slow" in tags)
+        student |= {"execution_count": None, "outputs": []}
+    student["metadata"] = {"tags": tags} if tags else {}
+    return nbformat.from_dict(student), gaps, problems
+
+
+def _check_cut(source: str, gaps: list[Gap], student: str) -> list[tuple[int, str]]:
+    """Proves that an exercise has gaps, that they can be found, and that the rest is unchanged."""
+    if not gaps:
+        return [(1, "an exercise needs a gap")]
+    kept = PLACEHOLDER.split(student)
+    hidden = [source[gap.start : gap.end] for gap in gaps]
+    restored = "".join(itertools.chain(*itertools.zip_longest(kept, hidden, fillvalue="")))
+    if len(kept) != len(gaps) + 1 or restored != source:
+        return [(1, "the gaps cannot be told from other text that looks like one")]
+    try:
+        _parse(PLACEHOLDER.sub("YOUR_CODE", student))
+    except SourceError as error:
+        return error.problems
+    # Hints go when students fill a gap: then its line and the two around it are what is known.
+    lines = [line for line in PLACEHOLDER.sub("<YOUR CODE>", student).split("\n") if line.strip()]
+    contexts = Counter(zip(["", *lines], lines, [*lines[1:], ""], strict=False))
+    return [
+        (1, f"two gaps look alike, and so do the lines around them: {line.strip()}")
+        for (before, line, after), count in contexts.items()
+        if "<YOUR CODE>" in line and count > 1
+    ]
+
+
+def _check_given(source: str) -> list[tuple[int, str]]:
+    """Looks for markers in a code cell that is no exercise; IPython's magics may stand in it."""
+    if source.startswith("%%"):
+        lines = enumerate(source.split("\n"), 1)
+        comments = [(number, line[line.index("#") :]) for number, line in lines if "#" in line]
+    else:
+        try:
+            _parse(source)
+        except SourceError:
+            source = _MAGIC.sub(
+                lambda magic: magic[1] + "pass" + "\n" * magic[0].count("\n"), source
+            )
+            _parse(source)
+        tokens = itertools.chain(*_logical_lines(source))
+        comments = [(t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT]
+    problems = []
+    for line, comment in comments:
+        with contextlib.suppress(ValueError):
+            if _read_marker(comment) is None:
+                continue
+        problems.append((line, f"only an exercise cell can have gaps: {comment}"))
+    return problems
+
+
+def _embed_images(source: str, folder: Path) -> tuple[str, list[tuple[int, str]]]:
+    problems = []
+
+    def embed(image: re.Match[str]) -> str:
+        path = folder / urllib.parse.unquote(image[2])
+        data = path.read_bytes() if path.is_file() else None
+        if data and data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return f"{image[1]}data:image/png;base64,{base64.b64encode(data).decode()}"
+        fault = "there is no image" if data is None else "this is not a PNG image:"
+        problems.append((source.count("\n", 0, image.start()) + 1, f"{fault} {image[2]}"))
+        return image[0]
+
+    return _IMAGE.sub(embed, source), problems
+
+
+# Leaks
+
+
+def _make_secret(source: str, node: ast.AST) -> Secret | None:
+    """Makes a secret of a piece of code, or nothing if it has fewer than four tokens."""
+    text = ast.unparse(node)
+    written, plain = _words(ast.get_source_segment(source, node)), _words(text)
+    if len(written) < 4:
+        return None
+    names = frozenset(word for word in written if word.isidentifier() and word in plain)
+    return Secret(text, names, re.compile(f"{_pattern(written)}|{_pattern(plain)}"))
+
+
+def _words(code: str) -> list[str]:
+    """Returns the tokens of a piece of code, without comments and line structure."""
+    # Within parentheses any line breaks and indentation are allowed.
+    tokens = tokenize.generate_tokens(io.StringIO(f"({code}\n)").readline)
+    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
+    return [token.string for token in tokens if token.type not in layout][1:-1]
+
+
+def _pattern(words: list[str]) -> str:
+    """Returns a pattern for code, whatever its spacing, quotation marks and trailing commas."""
+    code = " ".join(words)
+    pieces = [
+        "[\"']" if piece in "\"'" else r",?\s*" * (piece in ")]}") + re.escape(piece)
+        for piece in re.findall(r"\w+|[^\w\s\\]", code)
+    ]
+    before = r"(?<!\w)" if re.match(r"\w", code) else ""
+    after = r"(?!\w|\.\d)" if re.search(r"\w$", code) else ""
+    return before + r"\s*".join(pieces) + after
+
+
+def _find_leaks(text: str, secrets: list[tuple[Secret, str]]) -> Iterator[str]:
+    """Yields where secrets, each given with its origin, stand in a text or in its images."""
+    images = [base64.b64decode(data[1]) for data in _DATA.finditer(text)]
+    if any(b"zTXt" in image or b"iTXt" in image for image in images):
+        yield ", image: it holds text that may be compressed, which cannot be checked"
+    contents = [("", text), *((", image", data.decode("utf-8", "replace")) for data in images)]
+    for part, content in contents:
+        content = content.replace("\\", "")
+        # Commented-out code is found in the one, code with comments inside in the other.
+        views = (content.replace("#", " "), re.sub("#.*", "", content))
+        for secret, origin in secrets:
+            # Looking for names is fast, and most texts lack them.
+            if all(name in content for name in secret.names):
+                lines = [line for view in views if (line := _line_of(secret.pattern, view))]
+                if lines:
+                    yield f"{part}, line {lines[0]}: gives away `{secret.text}`, answer of {origin}"
+
+
+def _line_of(pattern: re.Pattern[str], text: str) -> int | None:
+    match = pattern.search(text)
+    return text.count("\n", 0, match.start()) + 1 if match else None
+
+
+def _strings(value) -> Iterator[str]:
+    """Yields every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _strings([*value.keys(), *value.values()])
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+# Links
+
+
+def _check_links(text: str, project: Project, files: set[str]) -> Iterator[str]:
+    for link in _LINK.finditer(text):
+        blob = "/blob" if link[1].startswith("colab") else ""
+        base = f"{link[1]}/{project.repository}{blob}/{project.ref}"
+        url = link[0].rstrip(".,;:/")
+        name = re.split("[?#]", url.removeprefix(base + "/"))[0]
+        if url != base and not url.startswith(base + "/"):
+            yield f"the link {url} should begin with {base}/"
+        elif url != base and name not in files and not re.search("[${]", name):
+            yield f"the link {url} names no file of the bundle"
+
+
+# Files
+
+
+def _load_project(folder: Path) -> Project:
+    """Reads the `pyproject.toml` of the folder or of the nearest one above it."""
+    paths = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise UsageError(f"there is no pyproject.toml in {folder} or above it")
+    try:
+        config = tomllib.loads(_read_text(path))
+        table = config["tool"]["grading"]
+        entries = [(entry["statement"], entry["reason"]) for entry in table.get("given-away", [])]
+        project = Project(
+            root=path.parent,
+            repository=table["student-repository"],
+            ref=f"v{config['project']['version']}",
+            helpers=tuple(path.parent / name for name in table["helper-files"]),
+            given_away=frozenset(ast.unparse(ast.parse(statement)) for statement, _ in entries),
+        )
+    except KeyError as error:
+        raise UsageError(f"{_show(path)} lacks {error}") from None
+    except (tomllib.TOMLDecodeError, SyntaxError) as error:
+        raise UsageError(f"{_show(path)} cannot be read: {error}") from None
+    if not all(reason.strip() for _, reason in entries):
+        raise UsageError(f"{_show(path)} gives no reason for an answer that is given away")
+    for helper in project.helpers:
+        if not helper.is_file():
+            raise UsageError(f"{_show(path)} lists a helper file that is missing: {_show(helper)}")
+    return project
+
+
+def _read_notebook(path: Path) -> nbformat.NotebookNode:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        draft = json.loads(json.dumps(content)) | {"nbformat_minor": 5}
+        for number, cell in enumerate(draft["cells"]):
+            cell["id"] = f"cell-{number}"  # _check_cells has better messages about ids
+        nbformat.validate(draft, version=4)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, nbformat.ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{path} is not a notebook of format 4: {reason}") from None
+    return nbformat.v4.to_notebook_json(content)
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
+
+
+def _show(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _check_folder(folder: Path, files: set[Path]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{_show(folder)} is no folder")
+    present = set(folder.iterdir()) if folder.exists() else set()
+    # The student repository's own .git may be there.
+    strangers = [path.name for path in present - files if not path.name.startswith(".")]
+    if strangers:
+        raise UsageError(
+            f"{_show(folder)} holds more than a bundle: {', '.join(sorted(strangers))}"
+        )
+
+
+def _diff(path: Path, data: bytes) -> list[str]:
+    """Returns the first few lines of what would change."""
+    now = _read_text(path).splitlines() if path.is_file() else []
+    then = data.decode("utf-8", errors="replace").splitlines()
+    lines = difflib.unified_diff(now, then, "now", "then", n=1, lineterm="")
+    return [line[:100] for line in itertools.islice(lines, 20)]
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

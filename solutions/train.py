@@ -1,0 +1,87 @@
+"""Runs a solution notebook from top to bottom, training included, without a browser.
+
+    python solutions/train.py --minutes 6
+
+What the notebook prints appears on the terminal while it runs. Everything it makes is left in
+`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots and video play anywhere,
+videos, the checkpoint, and the weights file to hand in. Training goes on from a checkpoint that lies
+there already when `--resume` is given.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+ROOT = Path(__file__).parent.parent
+
+
+class TalkingClient(NotebookClient):
+    """Runs a notebook and shows on the terminal what its cells print, as they print it."""
+
+    def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        if message["msg_type"] == "stream":
+            sys.stdout.write(message["content"]["text"])
+            sys.stdout.flush()
+        return super().process_message(message, cell, cell_index)
+
+
+def with_settings(notebook: Any, settings: str) -> None:
+    """Puts a cell with other settings right behind the notebook's own."""
+    position = [cell.get("id") for cell in notebook.cells].index("training-settings") + 1
+    cell = nbformat.v4.new_code_cell(settings, id="training-settings-here")
+    notebook.cells.insert(position, cell)
+
+
+def resume_after(notebook: Any, cell_id: str) -> None:
+    """Lets the notebook read its checkpoint once it can."""
+    position = [cell.get("id") for cell in notebook.cells].index(cell_id) + 1
+    cell = nbformat.v4.new_code_cell("restore_checkpoint()", id="resume")
+    notebook.cells.insert(position, cell)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--track", default="tensorflow", choices=["tensorflow"])
+    parser.add_argument("--minutes", type=float, default=6, help="minutes to train (default: 6)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    arguments = parser.parse_args()
+
+    notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
+    with_settings(notebook, f"max_minutes = {arguments.minutes}")
+    if arguments.resume:
+        resume_after(notebook, "history")
+    folder = ROOT / "runs" / arguments.track
+    folder.mkdir(parents=True, exist_ok=True)
+
+    client = TalkingClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    problem = ""
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        problem = str(error)
+    nbformat.write(notebook, folder / "notebook.ipynb")
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    (folder / "notebook.html").write_text(page, encoding="utf-8")
+    if problem:
+        print(f"\nThe notebook stopped with an error:\n{problem}", file=sys.stderr)
+        return 1
+    print(f"\nLeft in {folder.relative_to(ROOT)}:")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        print(f"  {path.relative_to(folder)}  {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The student notebook as a whole, run by plain `pytest --nbval` as on a student's machine."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.variants import WRONG
+
+ROOT = Path(__file__).parent.parent
+SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
+STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
+HELPERS = ("atari_util.py", "env_pool.py", "checks.py", "conftest.py", "requirements.txt")
+WRONG_SIGN = next(variant for variant in WRONG if variant.name == "entropy with the wrong sign")
+
+
+def filled(wrong: bool = False) -> nbformat.NotebookNode:
+    """The student notebook with every gap filled, one of them wrong if asked for."""
+    answers = {cell.id: cell.source for cell in nbformat.read(SOLUTION, as_version=4).cells}
+    notebook = nbformat.read(STUDENT, as_version=4)
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            cell.source = answers[cell.id]
+    if wrong:
+        cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
+        cell.source = WRONG_SIGN.apply(cell.source)
+    return notebook
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def without_outputs(notebook: nbformat.NotebookNode) -> None:
+    """As the generator leaves it."""
+
+
+def with_passing_outputs(notebook: nbformat.NotebookNode) -> None:
+    """As if everything had passed, whether it did or not."""
+    for number, cell in enumerate(code_cells(notebook), 1):
+        cell.execution_count = number
+        cell.outputs = [nbformat.v4.new_output("stream", text="All 13 lines passed.\n")]
+
+
+def with_null_counts(notebook: nbformat.NotebookNode) -> None:
+    """As Colab may save it: outputs, but no execution counts."""
+    with_passing_outputs(notebook)
+    for cell in code_cells(notebook):
+        cell.execution_count = None
+
+
+def without_metadata(notebook: nbformat.NotebookNode) -> None:
+    """As a tool may leave it: no tags, no ids, another kernel's name."""
+    notebook.metadata = {"kernelspec": {"name": "conda-env-rl-py", "display_name": "rl"}}
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        cell.metadata = {}
+        cell.pop("id", None)
+
+
+STATES = [without_outputs, with_passing_outputs, with_null_counts, without_metadata]
+
+
+def run_nbval(folder: Path, *notebooks: str) -> tuple[subprocess.CompletedProcess, dict[str, list]]:
+    """Runs `pytest --nbval` in a folder; returns it and each notebook's failures, None if passed."""
+    for name in HELPERS:
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
+    # The project itself registers a plugin; students have none.
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    finished = subprocess.run(
+        [*command, "-p", "nbval.plugin", "-p", "no:cacheprovider", "--color=no"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    outcomes: dict[str, list] = {name: [] for name in notebooks}
+    for case in ElementTree.parse(folder / "out.xml").iter("testcase"):
+        name = next(name for name in notebooks if Path(name).stem in case.get("classname", ""))
+        skipped, failure = case.find("skipped"), case.find("failure")
+        if skipped is None:
+            outcomes[name].append(None if failure is None else failure.text)
+    return finished, outcomes
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """All states, right and wrong, in one pytest process; a kernel each."""
+    folder = tmp_path_factory.mktemp("states")
+    for state in STATES:
+        for wrong in (False, True):
+            notebook = filled(wrong)
+            state(notebook)
+            name = f"{state.__name__}-{'wrong' if wrong else 'right'}.ipynb"
+            nbformat.write(notebook, folder / name)
+    return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_a_right_notebook_passes_whatever_outputs_it_holds(graded, state):
+    failures = graded[f"{state.__name__}-right.ipynb"]
+    assert len(failures) > 20
+    assert failures == [None] * len(failures)
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_a_wrong_notebook_fails_whatever_outputs_it_holds(graded, state):
+    failures = [text for text in graded[f"{state.__name__}-wrong.ipynb"] if text]
+    assert len(failures) == 1
+    assert "✗ entropy: wrong sign: entropy is made smaller" in failures[0]
+
+
+def test_an_unfilled_notebook_fails_and_names_its_gaps(tmp_path):
+    (tmp_path / "homework.ipynb").write_bytes(STUDENT.read_bytes())
+    finished, outcomes = run_nbval(tmp_path, "homework.ipynb")
+    assert finished.returncode == 1
+    text = "\n".join(filter(None, outcomes["homework.ipynb"]))
+    assert "OpenGaps: 4 gaps are still open in this cell." in text
+    assert re.search(r"line \d+: new_state = <YOUR CODE: the memory for the next tick>\n", text)
+    assert "✗ train_on_rollout is there: it is not defined: run its cell, gaps filled" in text
+    assert "SyntaxError" not in text
+
+
+def check_notebook(path: Path) -> subprocess.CompletedProcess:
+    """Runs `python checks.py NOTEBOOK` as a student does."""
+    command = [sys.executable, str(ROOT / "checks.py"), str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
+    path = tmp_path / "homework.ipynb"
+    nbformat.write(filled(wrong=True), path)
+    before = path.read_bytes()
+    finished = check_notebook(path)
+    assert finished.returncode == 1
+    assert "agent         25 / 25  passed" in finished.stdout
+    assert "loss           0 / 60  CheckFailed: " in finished.stdout
+    assert "✗ entropy: wrong sign" in finished.stdout
+    assert "total         40 / 100" in finished.stdout
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_checks_py_prints_full_points_of_the_solution():
+    finished = check_notebook(SOLUTION)
+    assert finished.returncode == 0, finished.stdout
+    assert "total        100 / 100" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.ipynb", ""), ("text.ipynb", "no JSON"), ("list.ipynb", "[]"), ("missing.ipynb", None)],
+)
+def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    finished = check_notebook(tmp_path / name)
+    assert finished.returncode == 2
+    assert f"{name} is not a notebook that can be read" in finished.stderr
+    assert "Traceback" not in finished.stderr

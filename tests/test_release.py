@@ -1,0 +1,628 @@
+"""The generator of student notebooks, through its command line."""
+
+import base64
+import json
+import stat
+import struct
+import subprocess
+import sys
+import textwrap
+import zlib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from grading.__main__ import main
+from grading.release import SourceError, find_gaps
+
+PYPROJECT = """
+[project]
+name = "toy"
+version = "1.2.3"
+
+[tool.grading]
+student-repository = "school/toy"
+helper-files = ["helper.py", "setup.sh"]
+given-away = [{ statement = "f(a) + g( b )", reason = "the text derives it" }]
+"""
+BADGE = "https://colab.research.google.com/github/school/toy/blob/v1.2.3/toy.ipynb"
+EXERCISE = """# Exercise: loss
+def train(x):
+    total = 0.0
+    total += x.mean() * weight  # YOUR CODE: the mean, weighted
+    return total"""
+
+
+def code(source, *tags, id="loss-exercise", **metadata):
+    return nbformat.v4.new_code_cell(source, id=id, metadata={"tags": list(tags), **metadata})
+
+
+def exercise(source, id="loss-exercise"):
+    return code(source, "exercise", id=id)
+
+
+def text(source, id="title"):
+    return nbformat.v4.new_markdown_cell(source, id=id)
+
+
+def png(*chunks):
+    """Returns a PNG image of one black pixel, with further chunks before its end."""
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0\0")), *chunks, (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in chunks:
+        checksum = zlib.crc32(kind + content)
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    return data
+
+
+class Toy:
+    """A project in a temporary folder, with the solution `toy.ipynb`."""
+
+    def __init__(self, root):
+        self.root = root
+        self.student = root / "notebooks/toy.ipynb"
+        (root / "solutions").mkdir()
+        self.write("pyproject.toml", PYPROJECT)
+        self.write("helper.py", "def help():\n    return 1\n")
+        self.write("setup.sh", "#!/bin/sh\necho hello\n")
+        (root / "setup.sh").chmod(0o755)
+
+    def write(self, name, content):
+        path = self.root / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def solve(self, *cells, name="toy", **metadata):
+        notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        self.write(f"solutions/{name}.ipynb", json.dumps(notebook))
+
+    def released(self, name="toy"):
+        path = self.root / f"notebooks/{name}.ipynb"
+        return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Toy(tmp_path)
+
+
+def refused(capsys, *argv):
+    """Runs a release that must be refused; returns what it says."""
+    assert main(["release", *argv]) == 1
+    assert not Path("notebooks").exists()
+    return capsys.readouterr().err
+
+
+# Gaps
+
+
+GAPS = [
+    # an assignment keeps its target
+    ("x = f(1)  # YOUR CODE: call f", "x = <YOUR CODE: call f>"),
+    ("x = f(1)  # YOUR CODE", "x = <YOUR CODE>"),
+    ("x += f(1)  # YOUR CODE: call f", "x += <YOUR CODE: call f>"),
+    ("x **= f(1)  # YOUR CODE", "x **= <YOUR CODE>"),
+    ("m, (a, b) = f(1)  # YOUR CODE", "m, (a, b) = <YOUR CODE>"),
+    ("self.a = self.b = f(1)  # YOUR CODE", "self.a = self.b = <YOUR CODE>"),
+    ("x: int = f(1)  # YOUR CODE", "x: int = <YOUR CODE>"),
+    ("x[f(k=1)] = lambda k=1: k  # YOUR CODE", "x[f(k=1)] = <YOUR CODE>"),
+    ("γ = 'γ=1' + f(1)  # YOUR CODE: γ", "γ = <YOUR CODE: γ>"),
+    ("x = (\n    f(1)  # why\n    + 2\n)  # YOUR CODE: sum\ny = 1", "x = <YOUR CODE: sum>\ny = 1"),
+    ("x = f(\n    '''\n# YOUR CODE\n'''\n)  # YOUR CODE", "x = <YOUR CODE>"),
+    # anything else goes whole
+    ("f(1)  # YOUR CODE: call f", "<YOUR CODE: call f>"),
+    ("if x:\n    return f(1)  # YOUR CODE", "if x:\n    <YOUR CODE>"),
+    ("x: int  # YOUR CODE", "<YOUR CODE>"),
+    # (lines) hides the target, and adjacent ones are one gap
+    ("x = f(1)  # YOUR CODE (lines): call f", "<YOUR CODE: call f>"),
+    (
+        "if x:\n    a = f(1)  # YOUR CODE (lines)\n    f(2)  # YOUR CODE (lines): two\n"
+        "    f(\n        3\n    )  # YOUR CODE: three\n    y = 2  # YOUR CODE",
+        "if x:\n    <YOUR CODE: two; three>\n    y = <YOUR CODE>",
+    ),
+    (
+        "f(1)  # YOUR CODE\n# Then:\nf(2)  # YOUR CODE\n\ng(3)  # YOUR CODE",
+        "<YOUR CODE>\n# Then:\n<YOUR CODE>\n\n<YOUR CODE>",
+    ),
+    ("if x:\n    f(1)  # YOUR CODE\nf(2)  # YOUR CODE", "if x:\n    <YOUR CODE>\n<YOUR CODE>"),
+    # a block goes with everything in it
+    (
+        "with f(1):  # YOUR CODE (lines): all\n    if x:\n        g(a)\n\n    h(1)  # why\ny = 1",
+        "<YOUR CODE: all>\ny = 1",
+    ),
+    ("if x: f(1)  # YOUR CODE (lines)", "<YOUR CODE>"),
+    ("@f\n@g\ndef h():  # YOUR CODE (lines)\n    return 1\ny = 1", "<YOUR CODE>\ny = 1"),
+    # what only looks like a marker is left alone
+    ("x = '# YOUR CODE'\ny = 1  # YOUR CODE", "x = '# YOUR CODE'\ny = <YOUR CODE>"),
+    ("x = 1  # your course\ny = 1  # YOUR CODE", "x = 1  # your course\ny = <YOUR CODE>"),
+]
+
+
+@pytest.mark.parametrize(("solution", "student"), GAPS)
+def test_gap(toy, solution, student):
+    toy.solve(exercise(f"# Exercise: loss\n{solution}"))
+    assert main(["release"]) == 0
+    assert toy.released().cells[0].source == f"# Exercise: loss\n{student}"
+
+
+def test_whole_notebook(toy):
+    """Everything but gaps, outputs, metadata and images stays."""
+    image = png()
+    toy.write("solutions/a dot.png", image)
+    loss = exercise(EXERCISE)
+    loss |= {"execution_count": 3, "outputs": [nbformat.v4.new_output("stream", text="0.5")]}
+    loss.metadata["colab"] = {"base_uri": "https://localhost/"}
+    toy.solve(
+        text(f"# Toy [![Open in Colab](https://badge.svg)]({BADGE})\n![A dot](a%20dot.png)"),
+        code("!ls  # look\nx = %pwd\n%time f(x)\n!a \\\n  b", "setup", id="set-up"),
+        loss,
+        code("# Slow: a minute.\ntrain(1)", "slow", id="train"),
+        code("x = 1", id="play"),
+        code("%%shell\nif true; then echo hello; fi  # always", id="greet"),
+        nbformat.v4.new_raw_cell("as it is", id="raw"),
+        colab={"provenance": []},
+        kernelspec={"name": "other", "display_name": "Mine"},
+    )
+    assert main(["release"]) == 0
+    uri = "data:image/png;base64," + base64.b64encode(image).decode()
+    content = toy.student.read_text()
+    assert content.endswith("}\n")
+    assert json.loads(content) == {
+        "cells": [
+            {
+                "cell_type": "markdown",
+                "id": "title",
+                "metadata": {},
+                "source": [
+                    f"# Toy [![Open in Colab](https://badge.svg)]({BADGE})\n",
+                    f"![A dot]({uri})",
+                ],
+            },
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "set-up",
+                "metadata": {"tags": ["setup", "nbval-ignore-output"]},
+                "outputs": [],
+                "source": ["!ls  # look\n", "x = %pwd\n", "%time f(x)\n", "!a \\\n", "  b"],
+            },
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "loss-exercise",
+                "metadata": {"tags": ["exercise", "nbval-ignore-output"]},
+                "outputs": [],
+                "source": [
+                    "# Exercise: loss\n",
+                    "def train(x):\n",
+                    "    total = 0.0\n",
+                    "    total += <YOUR CODE: the mean, weighted>\n",
+                    "    return total",
+                ],
+            },
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "train",
+                "metadata": {"tags": ["slow", "nbval-ignore-output", "nbval-skip"]},
+                "outputs": [],
+                "source": ["# Slow: a minute.\n", "train(1)"],
+            },
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "play",
+                "metadata": {"tags": ["nbval-ignore-output"]},
+                "outputs": [],
+                "source": ["x = 1"],
+            },
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "greet",
+                "metadata": {"tags": ["nbval-ignore-output"]},
+                "outputs": [],
+                "source": ["%%shell\n", "if true; then echo hello; fi  # always"],
+            },
+            {"cell_type": "raw", "id": "raw", "metadata": {}, "source": ["as it is"]},
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+# Refusals
+
+
+SOURCES = [
+    # markers
+    ("x = f(\n    1,  # YOUR CODE\n)", 3, "a marker must stand at the end of a statement"),
+    ("# YOUR CODE\nx = f(1)", 2, "a marker must stand at the end of a statement"),
+    ("x = f(1)\n# YOUR CODE", 3, "a marker must stand at the end of a statement"),
+    ("x = 1; y = f(1)  # YOUR CODE", 2, "a marker must stand behind one statement, not several"),
+    ("if x:  # YOUR CODE\n    f(1)", 2, "only `# YOUR CODE (lines)` can hide a whole block"),
+    ("if x:\n    f(1)\nelse:  # YOUR CODE (lines)\n    f(2)", 4, "of a block's first line"),
+    ("if x:\n    f(1)\nelif y:  # YOUR CODE (lines)\n    f(2)", 4, "of a block's first line"),
+    ("@f  # YOUR CODE (lines)\ndef g():\n    f(1)", 2, "of a block's first line"),
+    ("if x:  # YOUR CODE (lines)\n    f(1)  # YOUR CODE", 3, "that is hidden anyway"),
+    ("x = f(1)  # YOUR CODE: a < b", 2, "a hint cannot contain < or >: # YOUR CODE: a < b"),
+    ("x = f(1)  # YOUR CODE:", 2, "not # YOUR CODE:"),
+    ("x = f(1)  # YOUR CODE call f", 2, "not # YOUR CODE call f"),
+    ("x = f(1)  # YOUR CODE (line): f", 2, "not # YOUR CODE (line): f"),
+    ("x = f(1)  # YOURCODE", 2, "not # YOURCODE"),
+    ("x = f(1)  # your code: f", 2, "not # your code: f"),
+    ("x = f(1)  #YOUR CODE", 2, "not #YOUR CODE"),
+    ("x = f(1)  # YUOR CODE", 2, "not # YUOR CODE"),
+    ("x = f(1)  # YOUR_CDOE: f", 2, "not # YOUR_CDOE: f"),
+    ("x = f(1)  # TODO YOUR CODE", 2, "not # TODO YOUR CODE"),
+    # what is around the gaps
+    ("x = (1", 2, "this is not Python: '(' was never closed"),
+    ("x = 1", 1, "an exercise needs a gap"),
+    ("x = f(1)  # YOUR CODE\ny = '<YOUR CODE>'", 1, "the gaps cannot be told from other text"),
+    ("x = 1\nx = 2  # YOUR CODE\ny = 1\nx = 1\nx = f(1)  # YOUR CODE\ny = 1", 1, "look alike"),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "message"), SOURCES)
+def test_bad_exercise(toy, capsys, source, line, message):
+    toy.solve(exercise(f"# Exercise: loss\n{source}"))
+    said = refused(capsys)
+    assert said.startswith(f"solutions/toy.ipynb: cell loss-exercise, line {line}: ")
+    assert message in said
+    assert said.endswith("problems: 1; nothing written\n")
+
+
+CELLS = [
+    (code("x = f(1)  # YOUR CODE", "given", id="play"), "play, line 1: only an exercise cell can"),
+    (code("!ls\nx = 1  # yourcode", id="play"), "play, line 2: only an exercise cell can"),
+    (code("%%time\nx = 1  # YOUR CODE", id="play"), "play, line 2: only an exercise cell can"),
+    (code("%%shell\ndone  # YOUR CODE", id="play"), "play, line 2: only an exercise cell can"),
+    (code("!ls\nx = (1", id="play"), "play, line 2: this is not Python"),
+    (code("x = 1", "givn", id="play"), "play has unknown tags ['givn']; known are ['check', "),
+    (code("x = 1", "exercise", id="play"), "play, line 1: the tag `exercise` and a first line"),
+    (code("# Exercise: x\nx = 1", id="play"), "play, line 1: the tag `exercise` and a first line"),
+    (code("# exercise: x\nx = 1", id="play"), "play, line 1: the tag `exercise` and a first line"),
+    (code("x = 1", "slow", id="play"), "play, line 1: the tag `slow` and a first line"),
+    (code("# Slow: hours\nx = 1", id="play"), "play, line 1: the tag `slow` and a first line"),
+    (exercise(EXERCISE, id="play"), "play, line 1: there is an exercise `loss` already"),
+    (code("x = 1"), "loss-exercise shares its id with another cell"),
+    (code("x = 1", id="af3a9c1e"), "af3a9c1e needs an id that says what it is, like `agent-check`"),
+    (code("x = 1", id="Xq3_yZ-7uW"), "Xq3_yZ-7uW needs an id that says what it is"),
+    ({"cell_type": "raw", "metadata": {}, "source": "x"}, "cell number 2 has no id"),
+    (text("One\n![dot](no/dot.png)"), "title, line 2: there is no image no/dot.png"),
+    (text('<img width="5" src="dot.png">'), "title, line 1: there is no image dot.png"),
+    (text("![dot](toy.ipynb)"), "title, line 1: this is not a PNG image: toy.ipynb"),
+    (text("![dot](attachment:dot.png)"), "title, line 1: there is no image attachment:dot.png"),
+]
+
+
+@pytest.mark.parametrize(("cell", "message"), CELLS)
+def test_bad_cell(toy, capsys, cell, message):
+    toy.solve(exercise(EXERCISE), cell)
+    said = refused(capsys)
+    assert message in said
+    assert all(line.startswith("solutions/toy.ipynb: cell ") for line in said.splitlines()[:-1])
+
+
+def test_all_problems_at_once(toy, capsys):
+    toy.solve(exercise("# Exercise: loss\nx = 1"), text("![a](a.png) ![b](b.png)"))
+    toy.solve(code("x = 1", "givn", id="play"), name="twin")
+    said = refused(capsys)
+    assert said.splitlines() == [
+        "solutions/toy.ipynb: cell loss-exercise, line 1: an exercise needs a gap",
+        "solutions/toy.ipynb: cell title, line 1: there is no image a.png",
+        "solutions/toy.ipynb: cell title, line 1: there is no image b.png",
+        "solutions/twin.ipynb: cell play has unknown tags ['givn']; known are "
+        "['check', 'exercise', 'given', 'setup', 'slow']",
+        "problems: 4; nothing written",
+    ]
+
+
+# Leaks
+
+
+ANSWER = "tf.reduce_mean(logits * (x['a'] + 1.5), axis=-1)"
+LEAKS = [
+    ANSWER,
+    'tf . reduce_mean(\n    logits * (x["a"] + 1.5),\n    axis=-1,\n)',
+    "tf.reduce_mean(  # why\n    logits  # these\n    * (x['a'] + 1.5), axis=-1)",
+    "# y = tf.reduce_mean(\n#     logits * (x['a'] + 1.5), axis=-1)",
+    "print(\"tf.reduce_mean(logits * (x['a'] + 1.5), axis=-1)\")",
+    "z = {'y': -tf.reduce_mean(logits * (x['a'] + 1.5), axis=-1) ** 2}",
+]
+
+
+def solve_with_answer(toy, *cells, given=""):
+    toy.solve(exercise(f"# Exercise: loss\n{given}\ny = {ANSWER}  # YOUR CODE"), *cells)
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+@pytest.mark.parametrize("where", ["code", "magic", "markdown", "helper", "exercise"])
+def test_leak(toy, capsys, leak, where):
+    place = "solutions/toy.ipynb: cell title"
+    if where == "code":
+        solve_with_answer(toy, code(leak, id="title"))
+    elif where == "magic":
+        solve_with_answer(toy, code(f"!ls\n{leak}", id="title"))
+    elif where == "markdown":
+        solve_with_answer(toy, text(leak.replace("reduce_mean", r"reduce\_mean")))
+    elif where == "helper":
+        toy.write("helper.py", leak)
+        solve_with_answer(toy)
+        place = "helper.py"
+    else:
+        solve_with_answer(toy, given=leak)
+        place = "solutions/toy.ipynb: cell loss-exercise"
+    said = refused(capsys)
+    assert said.startswith(place)
+    assert f"gives away `{ANSWER}`, answer of solutions/toy.ipynb: cell loss-exercise, line" in said
+    assert said.endswith("problems: 1; nothing written\n")
+
+
+IMAGES = {
+    "text chunk": (png((b"tEXt", b"Title\0" + ANSWER.encode())), "gives away"),
+    "after the end": (png() + ANSWER.encode(), "gives away"),
+    "compressed": (png((b"zTXt", b"Title\0\0" + zlib.compress(ANSWER.encode()))), "compressed"),
+    "international": (png((b"iTXt", b"Title\0\1\0\0\0" + zlib.compress(b"x"))), "compressed"),
+}
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize("kind", IMAGES)
+def test_leak_in_image(toy, capsys, kind, embedded):
+    image, message = IMAGES[kind]
+    toy.write("solutions/dot.png", image)
+    uri = "data:image/png;base64," + base64.b64encode(image).decode()
+    solve_with_answer(toy, text(f"![dot]({uri if embedded else 'dot.png'})"))
+    said = refused(capsys)
+    assert said.startswith("solutions/toy.ipynb: cell title, image")
+    assert message in said
+
+
+def test_outputs_and_metadata_cannot_leak(toy):
+    run = code("x = 1", id="play", note=ANSWER)
+    run.outputs = [nbformat.v4.new_output("stream", text=ANSWER)]
+    drawn = text("![dot](https://example.org/dot.png)")
+    drawn.attachments = {"dot.png": {"text/plain": ANSWER}}
+    toy.solve(exercise(f"# Exercise: loss\ny = {ANSWER}  # YOUR CODE"), run, drawn, a=ANSWER)
+    assert main(["release"]) == 0
+    assert "reduce_mean" not in toy.student.read_text()
+
+
+def test_leak_in_another_notebook(toy, capsys):
+    solve_with_answer(toy)
+    toy.solve(code(ANSWER, id="play"), name="twin")
+    assert refused(capsys).startswith("solutions/twin.ipynb: cell play, line 1: gives away")
+
+
+@pytest.mark.parametrize(
+    ("gap", "leak"),
+    [
+        ("loss = a - b  # YOUR CODE", "loss = a - b"),
+        ("loss = a + b - c  # YOUR CODE", "z = a + b - c"),
+        ("y = (\n    a\n    + b  # why\n    - c\n)  # YOUR CODE", "z = a + b - c"),
+        ("y = (a * b) - c  # YOUR CODE", "z = a * b - c"),
+        ("y = (a * b) - c  # YOUR CODE", "z = (a * b) - c"),
+        ("loss = f(a)  # YOUR CODE (lines)", "loss = f(a)"),
+        ("step(a)  # YOUR CODE", "step(a)"),
+        ("for a in b:  # YOUR CODE (lines)\n    step(a, 1)", "step(a, 1)"),
+        ("x = 1  # YOUR CODE (lines)\nloss = f(a)  # YOUR CODE (lines)", "loss = f(a)"),
+    ],
+)
+def test_what_a_secret_is(toy, capsys, gap, leak):
+    toy.solve(exercise(f"# Exercise: loss\n{gap}"), code(leak, id="play"))
+    assert "cell play, line 1: gives away" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("gap", "harmless"),
+    [
+        ("loss = a - b  # YOUR CODE", "z = a - b"),
+        ("x = f  # YOUR CODE", "x = f"),
+        ("loss = f(a)  # YOUR CODE (lines)", "z = f(a)"),
+        ("y = a + b * c  # YOUR CODE", "y = aa + b * c\nz = a + b * cc"),
+        ("y = a + b * 1  # YOUR CODE", "y = a + b * 1.5"),
+        ("y = f(a) + g(b)  # YOUR CODE", "y = f(a)+g(b)"),
+    ],
+)
+def test_what_is_no_leak(toy, gap, harmless):
+    toy.solve(exercise(f"# Exercise: loss\n{gap}"), code(harmless, id="play"))
+    assert main(["release"]) == 0
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        BADGE + "#scrollTo=title",
+        "https://raw.githubusercontent.com/school/toy/v1.2.3/helper.py",
+        "https://raw.githubusercontent.com/school/toy/v1.2.3/{name}",
+        "https://raw.githubusercontent.com/school/toy/v1.2.3/$name",
+        "https://raw.githubusercontent.com/school/toy/v1.2.3/",
+        "https://raw.githubusercontent.com/school/toy/v1.2.3",
+        "https://colab.research.google.com/",
+    ],
+)
+def test_link(toy, link):
+    toy.write("README.md", f"See [it]({link}), or {link}.")
+    toy.solve(text(f"[it]({link})"))
+    assert main(["release"]) == 0
+
+
+COLAB, RAW = "colab.research.google.com/github", "raw.githubusercontent.com"
+LINKS = [
+    (f"{COLAB}/teacher/toy/blob/v1.2.3/toy.ipynb", f"begin with {COLAB}/school/toy/blob/v1.2.3/"),
+    (f"{COLAB}/school/kit/blob/v1.2.3/toy.ipynb", "begin with"),
+    (f"{COLAB}/school/toy/blob/v1.2.2/toy.ipynb", "begin with"),
+    (f"{COLAB}/school/toy/blob/v1.2.30/toy.ipynb", "begin with"),
+    (f"{COLAB}/school/toy/v1.2.3/toy.ipynb", "begin with"),
+    (f"{COLAB}/school/toy/blob/v1.2.3/toys.ipynb", "names no file of the bundle"),
+    (f"{RAW}/school/toy/main/helper.py", f"begin with {RAW}/school/toy/v1.2.3/"),
+    (f"{RAW}/school/toy/v1.2.3/helpers.py", "names no file of the bundle"),
+]
+
+
+@pytest.mark.parametrize(("link", "message"), LINKS)
+@pytest.mark.parametrize("where", ["markdown", "code", "setup.sh", "README.md"])
+def test_bad_link(toy, capsys, link, message, where):
+    if where == "markdown":
+        toy.solve(text(f"[it](https://{link})"))
+    elif where == "code":
+        toy.solve(code(f"url = 'https://{link}'", id="title"))
+    else:
+        toy.write(where, f"https://{link}\n")
+        toy.solve(text("Hello"))
+    place = "solutions/toy.ipynb: cell title" if where in ("markdown", "code") else where
+    said = refused(capsys)
+    assert said.startswith(f"{place}: the link {link} ")
+    assert message in said
+
+
+# Files and the command line
+
+
+def test_idempotent(toy, capsys):
+    toy.solve(exercise(EXERCISE))
+    assert main(["release"]) == 0
+    assert capsys.readouterr().out == "notebooks/toy.ipynb: written\n"
+    before = toy.student.stat()
+    assert main(["release"]) == 0
+    assert capsys.readouterr().out == ""
+    assert toy.student.stat() == before
+    assert [path.name for path in toy.student.parent.iterdir()] == ["toy.ipynb"]
+
+
+def test_check(toy, capsys):
+    toy.solve(exercise(EXERCISE))
+    assert main(["release", "--check"]) == 1
+    assert not toy.student.exists()
+    assert main(["release"]) == 0
+    assert main(["release", "--check"]) == 0
+    edited = toy.student.read_text().replace("total = 0.0", "total = 1.0")
+    toy.student.write_text(edited)
+    capsys.readouterr()
+    assert main(["release", "--check"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("notebooks/toy.ipynb: not what would be written\n--- now\n+++ then\n")
+    assert '\n-    "    total = 1.0\\n",\n+    "    total = 0.0\\n",\n' in said
+    assert toy.student.read_text() == edited
+
+
+def test_failure_keeps_what_was_written(toy, capsys):
+    toy.solve(exercise(EXERCISE))
+    assert main(["release"]) == 0
+    before = toy.student.read_text()
+    toy.solve(text("Changed"))
+    toy.solve(code("x = (1", id="play"), name="twin")
+    assert main(["release"]) == 1
+    assert toy.student.read_text() == before
+    assert "twin.ipynb: cell play, line 1: this is not Python" in capsys.readouterr().err
+
+
+def test_named_solutions_from_a_folder_below(toy, monkeypatch, capsys):
+    toy.solve(exercise(EXERCISE))
+    toy.solve(text("Hello"), name="twin")
+    monkeypatch.chdir(toy.root / "solutions")
+    assert main(["release", "twin.ipynb"]) == 0
+    assert capsys.readouterr().out == "../notebooks/twin.ipynb: written\n"
+    assert not toy.student.exists()
+
+
+def test_bundle(toy, capsys):
+    toy.solve(exercise(EXERCISE))
+    bundle = toy.root / "out/bundle"
+    (bundle / ".git").mkdir(parents=True)
+    assert main(["release", "--bundle", "out/bundle"]) == 0
+    assert main(["release", "--bundle", "out/bundle", "--check"]) == 0
+    assert not toy.student.exists()
+    assert main(["release"]) == 0
+    names = sorted(path.name for path in bundle.iterdir())
+    assert names == [".git", "helper.py", "setup.sh", "toy.ipynb"]
+    assert (bundle / "toy.ipynb").read_bytes() == toy.student.read_bytes()
+    assert (bundle / "helper.py").read_text() == "def help():\n    return 1\n"
+    assert stat.S_IMODE((bundle / "setup.sh").stat().st_mode) == 0o755
+
+    (bundle / "solution.ipynb").write_text("")
+    capsys.readouterr()
+    assert main(["release", "--bundle", "out/bundle"]) == 2
+    assert "out/bundle holds more than a bundle: solution.ipynb" in capsys.readouterr().err
+    assert main(["release", "--bundle", "helper.py"]) == 2
+    assert "helper.py is no folder" in capsys.readouterr().err
+
+
+USAGE = [
+    (["none.ipynb"], "cannot read none.ipynb: No such file or directory"),
+    (["solutions"], "cannot read solutions: Is a directory"),
+    (["setup.sh"], "setup.sh is not a notebook of format 4: Expecting value"),
+    (["list.json"], "list.json is not a notebook of format 4"),
+    (["old.json"], "old.json is not a notebook of format 4"),
+    (["bytes.json"], "bytes.json is not a notebook of format 4"),
+    ([], "no notebooks in solutions"),
+    (["a/toy.ipynb", "b/toy.ipynb"], "two of the solutions have the same file name"),
+    (["--bundle", "out", "toy.ipynb"], "a bundle holds every notebook"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), USAGE)
+def test_usage(toy, capsys, argv, message):
+    toy.write("list.json", "[]")
+    toy.write("old.json", '{"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []}')
+    toy.write("bytes.json", b"\xff\xfe")
+    assert main(["release", *argv]) == 2
+    assert capsys.readouterr().err.startswith(f"python -m grading: error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (PYPROJECT, "[tool", "pyproject.toml cannot be read: "),
+        ("[tool.grading]", "[tool.other]", "pyproject.toml lacks 'tool'"),
+        ('student-repository = "school/toy"', "", "pyproject.toml lacks 'student-repository'"),
+        (', reason = "the text derives it"', "", "pyproject.toml lacks 'reason'"),
+        ("the text derives it", "", "pyproject.toml gives no reason for an answer"),
+        ("g( b )", "g(", "pyproject.toml cannot be read: "),
+        ("helper.py", "none.py", "pyproject.toml lists a helper file that is missing: none.py"),
+    ],
+)
+def test_settings(toy, capsys, old, new, message):
+    toy.solve(text("Hello"))
+    toy.write("pyproject.toml", PYPROJECT.replace(old, new).replace("tool.other", "other.tool"))
+    assert main(["release"]) == 2
+    assert capsys.readouterr().err.startswith(f"python -m grading: error: {message}")
+
+
+def test_module_runs(toy):
+    """`python -m grading` passes the exit code on, and shows no traceback."""
+    program = textwrap.dedent("""
+        import runpy, sys
+        sys.path.insert(0, sys.argv.pop(1))
+        runpy.run_module("grading", run_name="__main__", alter_sys=True)
+    """)
+    project = Path(__file__).parents[1]
+    command = [sys.executable, "-c", program, str(project), "release", "none.ipynb"]
+    run = subprocess.run(command, cwd=toy.root, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.splitlines() == [
+        "python -m grading: error: cannot read none.ipynb: No such file or directory"
+    ]
+
+
+def test_find_gaps_alone():
+    """What later steps of grading get: where each answer stands."""
+    source = "x = f(1)  # YOUR CODE: call f\ny = 2\ng(3)  # YOUR CODE"
+    first, second = find_gaps(source)
+    assert source[first.start : first.end] == "f(1)  # YOUR CODE: call f"
+    assert (first.line, first.hint, first.is_bare) == (1, "call f", False)
+    assert [secret.text for secret in first.secrets] == ["f(1)"]
+    assert source[second.start : second.end] == "g(3)  # YOUR CODE"
+    assert (second.line, second.hint, second.is_bare) == (3, "", True)
+    with pytest.raises(SourceError, match="line 1: this is not Python"):
+        find_gaps("x = (")
