@@ -4,18 +4,14 @@ import os
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.notebooks import ROOT, SOLUTION, STUDENT, run_nbval
 from tests.variants import WRONG
 
-ROOT = Path(__file__).parent.parent
-SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
-STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
-HELPERS = ("atari_util.py", "env_pool.py", "checks.py", "conftest.py", "requirements.txt")
 WRONG_SIGN = next(variant for variant in WRONG if variant.name == "entropy with the wrong sign")
 
 
@@ -66,30 +62,6 @@ def without_metadata(notebook: nbformat.NotebookNode) -> None:
 STATES = [without_outputs, with_passing_outputs, with_null_counts, without_metadata]
 
 
-def run_nbval(folder: Path, *notebooks: str) -> tuple[subprocess.CompletedProcess, dict[str, list]]:
-    """Runs `pytest --nbval` in a folder; returns it and each notebook's failures, None if passed."""
-    for name in HELPERS:
-        (folder / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
-    # The project itself registers a plugin; students have none.
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    finished = subprocess.run(
-        [*command, "-p", "nbval.plugin", "-p", "no:cacheprovider", "--color=no"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    outcomes: dict[str, list] = {name: [] for name in notebooks}
-    for case in ElementTree.parse(folder / "out.xml").iter("testcase"):
-        name = next(name for name in notebooks if Path(name).stem in case.get("classname", ""))
-        skipped, failure = case.find("skipped"), case.find("failure")
-        if skipped is None:
-            outcomes[name].append(None if failure is None else failure.text)
-    return finished, outcomes
-
-
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """All states, right and wrong, in one pytest process; a kernel each."""
@@ -119,8 +91,8 @@ def test_a_wrong_notebook_fails_whatever_outputs_it_holds(graded, state):
 
 def test_an_unfilled_notebook_fails_and_names_its_gaps(tmp_path):
     (tmp_path / "homework.ipynb").write_bytes(STUDENT.read_bytes())
-    finished, outcomes = run_nbval(tmp_path, "homework.ipynb")
-    assert finished.returncode == 1
+    exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb")
+    assert exit_code == 1
     text = "\n".join(filter(None, outcomes["homework.ipynb"]))
     assert "OpenGaps: 4 gaps are still open in this cell." in text
     assert re.search(r"line \d+: new_state = <YOUR CODE: the memory for the next tick>\n", text)

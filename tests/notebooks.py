@@ -1,0 +1,59 @@
+"""Notebooks for the tests, and plain `pytest --nbval` to run them as a student's machine does."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent
+SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
+STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
+HELPERS = ("atari_util.py", "env_pool.py", "checks.py", "conftest.py", "requirements.txt")
+
+
+def solution_cells(*names: str) -> list[nbformat.NotebookNode]:
+    """Returns copies of the solution's cells of these ids."""
+    cells = {cell.id: cell for cell in nbformat.read(SOLUTION, as_version=4).cells}
+    return [copy.deepcopy(cells[name]) for name in names]
+
+
+def write_notebook(path: Path, cells: list[nbformat.NotebookNode | str]) -> None:
+    """Writes cells, or sources of code cells, as a notebook."""
+    cells = [nbformat.v4.new_code_cell(c) if isinstance(c, str) else c for c in cells]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+
+def run_nbval(folder: Path, *notebooks: str) -> tuple[int, dict[str, list[str | None]]]:
+    """Runs notebooks in a folder under nbval alone, without any plugin of the project's own.
+
+    Returns:
+        pytest's exit code; for each notebook, each cell's failure, None where it passed. Skipped
+        cells are left out.
+    """
+    for name in HELPERS:
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
+    finished = subprocess.run(
+        [*command, "-p", "nbval.plugin", "-p", "no:cacheprovider", "--color=no"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert (folder / "out.xml").exists(), finished.stdout + finished.stderr
+    outcomes: dict[str, list[str | None]] = {name: [] for name in notebooks}
+    for case in ElementTree.parse(folder / "out.xml").iter("testcase"):
+        name = next(name for name in notebooks if Path(name).stem in case.get("classname", ""))
+        if case.find("skipped") is None:
+            failure = case.find("failure")
+            text = None if failure is None else re.sub(r"#x1B\[[0-9;]*m", "", failure.text)
+            outcomes[name].append(text)
+    return finished.returncode, outcomes

@@ -1,0 +1,243 @@
+"""The student notebook in JupyterLab: looked at, run and filled in through a browser."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import nbformat
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+NAME = "kungfu_a2c_tensorflow.ipynb"
+# Docker has no user namespaces for Chromium's sandbox; the rest keeps it from calling home.
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WINDOW = {"width": 1280, "height": 900}
+TIMEOUT = 90_000  # ms; TensorFlow loads in one of the cells, and the machine may be busy
+
+
+class Lab:
+    """A notebook that is open in JupyterLab; cells go by their ids in the file."""
+
+    def __init__(self, page: Page, path: Path):
+        self.page = page
+        self.file_cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
+
+    def cell(self, cell_id: str) -> Locator:
+        index = list(self.file_cells).index(cell_id)
+        return self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{index}"]')
+
+    def output(self, cell_id: str) -> Locator:
+        return self.cell(cell_id).locator(".jp-Cell-outputWrapper")
+
+    def errors(self, cell_id: str) -> Locator:
+        """Exceptions, and what was written to stderr: JupyterLab marks both alike."""
+        return self.output(cell_id).locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+
+    def run(self, cell_id: str) -> None:
+        """Puts the cursor into a code cell, presses Ctrl+Enter and waits until it has run."""
+        prompt = self.cell(cell_id).locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        self._editor(cell_id).click()
+        self.page.keyboard.press("Control+Enter")
+        expect(prompt).not_to_have_text(before)
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]:"))
+
+    def fill(self, cell_id: str, source: str) -> None:
+        """Overwrites all that stands in a code cell."""
+        self._editor(cell_id).click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(source)
+
+    def save_screenshot(self, path: Path) -> None:
+        """Makes the window as tall as the notebook, so that the picture shows all of it."""
+        panels = self.page.locator(".jp-WindowedPanel-outer")
+        heights = panels.evaluate_all("panels => panels.map(panel => panel.scrollHeight)")
+        self.page.set_viewport_size({**WINDOW, "height": max([WINDOW["height"], *heights])})
+        panels.evaluate_all("panels => panels.forEach(panel => panel.scrollTo(0, 0))")
+        self.page.screenshot(path=path)
+
+    def _editor(self, cell_id: str) -> Locator:
+        return self.cell(cell_id).locator(".cm-content")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """What students download, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("bundle")
+    command = [sys.executable, "-m", "grading", "release", "--bundle", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(bundle, tmp_path_factory):
+    """JupyterLab as freshly installed, serving the bundle; yields its address."""
+    home = tmp_path_factory.mktemp("home")
+    folders = {"HOME": home, "IPYTHONDIR": home / "ipython"}
+    for kind in ("CONFIG", "DATA", "RUNTIME"):
+        folders[f"JUPYTER_{kind}_DIR"] = home / kind.lower()
+    # Nobody is there to answer whether Jupyter's news are welcome.
+    page_config = home / "config" / "labconfig" / "page_config.json"
+    page_config.parent.mkdir(parents=True)
+    disabled = {"@jupyterlab/apputils-extension:announcements": True}
+    page_config.write_text(json.dumps({"disabledExtensions": disabled}))
+
+    log = home / "jupyter.log"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    with log.open("w") as log_file:
+        process = subprocess.Popen(
+            [*command, "--ServerApp.port=0", "--IdentityProvider.token="],
+            cwd=bundle,
+            env={**os.environ, "OMP_NUM_THREADS": "2"} | {k: str(v) for k, v in folders.items()},
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield wait_for_address(process, home / "runtime", log)
+    finally:
+        process.terminate()  # the server shuts its kernels down
+        try:
+            process.wait(30)
+        finally:
+            process.kill()  # kernels end by themselves when their server is gone
+            process.wait()
+
+
+def wait_for_address(process: subprocess.Popen, runtime: Path, log: Path) -> str:
+    """Returns the address from the file that a server writes when it is up."""
+    info = runtime / f"jpserver-{process.pid}.json"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if info.exists() and info.read_text().endswith("}"):
+            return json.loads(info.read_text())["url"]
+        time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def lab(server, bundle, tmp_path_factory):
+    """The student notebook, open; leaves `screenshot0/notebook.png` behind, for people to see."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("Chromium is needed: let root run `apt-get install chromium`.")
+    expect.set_options(timeout=TIMEOUT)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(viewport=WINDOW)
+        page.set_default_timeout(TIMEOUT)
+        page.route("**/*", allow_local_only)
+        page.goto(f"{server}lab/tree/{NAME}")
+        opened = Lab(page, bundle / NAME)
+        yield opened
+        opened.save_screenshot(tmp_path_factory.mktemp("screenshot") / "notebook.png")
+        browser.close()
+
+
+def allow_local_only(route: Route) -> None:
+    """Cuts the page off from the internet: what it shows must be the same everywhere."""
+    if urlsplit(route.request.url).hostname == "localhost":
+        route.continue_()
+    else:
+        route.abort()
+
+
+@pytest.fixture(scope="module")
+def started(lab):
+    """The notebook with all cells above the first exercise run."""
+    idle = lab.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    expect(idle).to_be_attached()
+    for cell_id in cells_above_the_exercise(lab):
+        lab.run(cell_id)
+    return lab
+
+
+def cells_above_the_exercise(lab: Lab) -> list[str]:
+    above = list(lab.file_cells)[: list(lab.file_cells).index("agent-exercise")]
+    return [cell_id for cell_id in above if lab.file_cells[cell_id].cell_type == "code"]
+
+
+def test_all_figures_are_shown(lab):
+    embedded = "".join(
+        cell.source for cell in lab.file_cells.values() if cell.cell_type == "markdown"
+    ).count("](data:image/png;base64,")
+    # The badge comes from the internet.
+    badge = '[src^="https://colab.research.google.com/"]'
+    figures = lab.page.locator(f".jp-RenderedMarkdown img:not({badge})")
+    assert embedded > 0
+    expect(figures).to_have_count(embedded)
+    for figure in figures.all():
+        assert width_of(figure) > 0
+
+
+def width_of(image: Locator) -> int:
+    """Scrolls to an image, waits until it is visible and loaded; returns its width in pixels."""
+    image.scroll_into_view_if_needed()
+    expect(image).to_be_visible()
+    return image.evaluate("image => image.decode().then(() => image.naturalWidth)")
+
+
+def test_the_given_cells_run_quietly(started):
+    for cell_id in cells_above_the_exercise(started):
+        expect(started.errors(cell_id), cell_id).to_have_count(0)
+    expect(started.output("make-env")).to_contain_text("(42, 42, 4)")
+
+
+def test_the_game_and_the_four_frames_are_shown(started):
+    picture = started.output("look").locator("img")
+    assert count_panels(picture_pixels(picture)) == 5
+
+
+def picture_pixels(image: Locator) -> np.ndarray:
+    """Waits for an output's picture; returns its grey pixels, [height, width]."""
+    width_of(image)
+    _, _, base64_text = image.get_attribute("src").partition("base64,")
+    encoded = np.frombuffer(base64.b64decode(base64_text), np.uint8)
+    return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+
+
+def count_panels(pixels: np.ndarray) -> int:
+    """Counts what stands side by side on white."""
+    is_drawn = (pixels < 255).any(axis=0)
+    return int(is_drawn[0]) + np.count_nonzero(~is_drawn[:-1] & is_drawn[1:])
+
+
+def test_an_exercise_names_its_gaps_and_passes_once_they_are_filled(started):
+    source = started.file_cells["agent-exercise"].source
+    lines = [
+        f"  line {number}: {line.strip()}"
+        for number, line in enumerate(source.splitlines(), 1)
+        if "<YOUR CODE" in line
+    ]
+    started.run("agent-exercise")
+    message = started.output("agent-exercise")
+    expect(message).to_contain_text(f"OpenGaps: {len(lines)} gaps are still open in this cell.")
+    shown = message.inner_text().splitlines()
+    assert [line for line in shown if line.startswith("  line ")] == lines
+    assert "SyntaxError" not in message.inner_text()
+    assert "Traceback" not in message.inner_text()
+
+    solution = nbformat.read(ROOT / "solutions" / NAME, as_version=4)
+    answer = next(cell.source for cell in solution.cells if cell.id == "agent-exercise")
+    started.fill("agent-exercise", answer)
+    started.run("agent-exercise")
+    expect(started.errors("agent-exercise")).to_have_count(0)
+    started.run("agent-check")
+    expect(started.output("agent-check")).to_contain_text(re.compile(r"All \d+ lines passed\."))
