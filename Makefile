@@ -40,8 +40,8 @@ test: $(VENV)/.test chromium ## run the project's own checks and tests
 	$(RUN) -m pytest tests
 
 .PHONY: train
-train: $(VENV)/.runtime ## train the solution's agent [MINUTES=number]
-	$(RUN) solutions/train.py $(if $(MINUTES),--minutes $(MINUTES))
+train: $(VENV)/.train ## train the solution's agent [MINUTES=number]
+	$(RUN) solutions/train.py --track $(TRACK) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: lab
 lab: $(VENV)/.lab ## open the student notebook in JupyterLab
@@ -75,6 +75,10 @@ $(VENV)/.runtime: $(VENV)/.venv requirements.txt constraints.txt
 	$(INSTALL) --requirement requirements.txt
 	@touch $@
 
+$(VENV)/.train: $(VENV)/.runtime
+	$(INSTALL) nbclient nbconvert
+	@touch $@
+
 $(VENV)/.lab: $(VENV)/.runtime
 	$(INSTALL) jupyterlab
 	@touch $@
@@ -82,7 +86,7 @@ $(VENV)/.lab: $(VENV)/.runtime
 # PyTorch goes first, by itself: see constraints.txt for its CPU build.
 $(VENV)/.test: $(VENV)/.runtime pyproject.toml
 	$(INSTALL) torch
-	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable '.[test,train]'
 	@touch $@
 
 .PHONY: chromium

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 -- the figures are typeset: multiplication and minus signs
+
 """Draw the notebooks' figures into notebooks/images/.
 
 Run it as `python solutions/draw_figures.py`. The same libraries give the same bytes: seeds are

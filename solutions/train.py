@@ -3,7 +3,7 @@
     python solutions/train.py --minutes 6
 
 What the notebook prints appears on the terminal while it runs. Everything it makes is left in
-`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots and video play anywhere,
+`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots and video play,
 videos, the checkpoint, and the weights file to hand in. Training goes on from a checkpoint that lies
 there already when `--resume` is given.
 """

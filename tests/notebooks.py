@@ -40,10 +40,13 @@ def run_nbval(folder: Path, *notebooks: str) -> tuple[int, dict[str, list[str | 
     for name in HELPERS:
         (folder / name).write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
+    ours = {"PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {"OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     finished = subprocess.run(
         [*command, "-p", "nbval.plugin", "-p", "no:cacheprovider", "--color=no"],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=900,
