@@ -1,4 +1,3 @@
-
 """Draw the notebooks' figures into notebooks/images/.
 
 Run it as `python solutions/draw_figures.py`. The same libraries give the same bytes: seeds are

@@ -3,9 +3,8 @@
     python solutions/train.py --minutes 6
 
 What the notebook prints appears on the terminal while it runs. Everything it makes is left in
-`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots and video play,
-videos, the checkpoint, and the weights file to hand in. Training goes on from a checkpoint that lies
-there already when `--resume` is given.
+`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots show and whose video
+plays anywhere, all videos, the checkpoint, and the weights file to hand in.
 """
 
 import argparse
@@ -38,24 +37,14 @@ def with_settings(notebook: Any, settings: str) -> None:
     notebook.cells.insert(position, cell)
 
 
-def resume_after(notebook: Any, cell_id: str) -> None:
-    """Lets the notebook read its checkpoint once it can."""
-    position = [cell.get("id") for cell in notebook.cells].index(cell_id) + 1
-    cell = nbformat.v4.new_code_cell("restore_checkpoint()", id="resume")
-    notebook.cells.insert(position, cell)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow"])
     parser.add_argument("--minutes", type=float, default=6, help="minutes to train (default: 6)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     arguments = parser.parse_args()
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
     with_settings(notebook, f"max_minutes = {arguments.minutes}")
-    if arguments.resume:
-        resume_after(notebook, "history")
     folder = ROOT / "runs" / arguments.track
     folder.mkdir(parents=True, exist_ok=True)
 
