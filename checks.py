@@ -109,8 +109,10 @@ def prepare_notebook(framework: str) -> None:
         os.close(stderr)
         os.close(nowhere)
 
-    # A transformer of the cell's source speaks before the parser does.
-    installed = get_ipython().input_transformers_post
+    shell = get_ipython()
+    if shell is None:  # a script has no cells
+        return
+    installed = shell.input_transformers_post  # speaks before the parser does
     installed[:] = [hook for hook in installed if hook.__name__ != _refuse_open_gaps.__name__]
     installed.append(_refuse_open_gaps)
 
@@ -129,7 +131,7 @@ def _refuse_open_gaps(lines: list[str]) -> list[str]:
     )
 
 
-def _describe_error(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Names an error and the line of the student's own code that it came from."""
     ours = {__file__}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.line]
@@ -213,7 +215,7 @@ def _check_agent(namespace: dict[str, Any], sheet: Sheet) -> None:
         output = agent.forward(memory, tf.constant(observations))
         single = agent.forward([part[:1] for part in memory], tf.constant(observations[:1]))
     except Exception as error:
-        sheet.add("forward runs", _describe_error(error))
+        sheet.add("forward runs", describe_error(error))
         return
     if not sheet.add(
         "forward returns new_state, (logits, state_value)", _structure_problem(output)
@@ -316,7 +318,7 @@ def _value_problem(state_value: Any, of_one_game: Any, n_games: int) -> str:
     return ""
 
 
-class _Listener:
+class Listener:
     """Stands before a layer and keeps what went in and what came out."""
 
     def __init__(self, layer: Any):
@@ -345,7 +347,7 @@ def _memory_problem(agent: Any, memory: list, observations: np.ndarray, new_stat
     cell = getattr(agent, "lstm_cell", None)
     if cell is None:  # an architecture of the student's own: its parts cannot be listened to
         return ""
-    agent.lstm_cell = _Listener(cell)
+    agent.lstm_cell = Listener(cell)
     try:
         replayed, _ = agent.forward(memory, tf.constant(observations))
         calls = agent.lstm_cell.calls
@@ -389,7 +391,7 @@ def _compile_problem(agent: Any, memory: list, observations: np.ndarray, logits:
         _, (compiled, _) = tf.function(agent.forward)(memory, tf.constant(observations))
     except Exception as error:
         return (
-            f"{_describe_error(error)}; training compiles it with tf.function, "
+            f"{describe_error(error)}; training compiles it with tf.function, "
             "so keep to TensorFlow's operations and leave NumPy out"
         )
     finally:
@@ -399,35 +401,27 @@ def _compile_problem(agent: Any, memory: list, observations: np.ndarray, logits:
 
 # ------------------------------------------------------------------------------------------- loss
 
-N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 2, 3, 14
-N_TICKS = ROLLOUT_LENGTH + 1
-
-# [n_games, n_ticks]; the last column is never acted on
-PLAYED = np.array([[3, 7, 1, 0], [5, 2, 11, 0]], np.int32)
-NO_END = np.ones((N_GAMES, N_TICKS), np.float32)
-VALUES = np.array([[0.2, 0.4, 0.2, 0.4], [0.2, 0.2, 0.6, 0.2]], np.float32)
-REWARDS = np.array([[0.2, 0.0, 0.3, 0.0], [0.0, 0.4, 0.1, 0.0]], np.float32)
-# Game 0 is over in the first and the last column, game 1 in the second. A reset tick pays nothing.
-ENDS = np.array([[0, 1, 1, 0], [1, 0, 1, 1]], np.float32)
-REWARDS_WITH_ENDS = np.array([[0.0, 0.1, 0.2, 0.0], [0.3, 0.0, 0.1, 0.0]], np.float32)
-MEMORY_BEFORE = np.array([[10.0], [20.0]], np.float32)
-
 
 @dataclasses.dataclass(frozen=True)
 class LossCase:
-    """A rollout, what the stand-in agent says about it, and the weights of the loss.
+    """A rollout, what the stand-in agent says about it, and the settings of the loss.
 
-    Arrays are `[n_games, n_ticks]`. All logits are 0; when `peaked`, one favourite action in each
-    place has a probability of 1/2.
+    Attributes:
+        actions, rewards, values, is_not_done: `[n_games, n_ticks]`.
+        logits: `[n_games, n_ticks, n_actions]`.
+        memory: the memory before the first tick, a number for each game, `[n_games]`.
+        gamma, value_loss_weight, entropy_weight: numbers.
     """
 
-    rewards: np.ndarray = dataclasses.field(default_factory=lambda: REWARDS)
-    values: np.ndarray = dataclasses.field(default_factory=lambda: VALUES)
-    is_not_done: np.ndarray = dataclasses.field(default_factory=lambda: NO_END)
-    gamma: float = 0.5
-    peaked: bool = False
-    value_loss_weight: float = 0.0
-    entropy_weight: float = 0.0
+    actions: np.ndarray
+    rewards: np.ndarray
+    values: np.ndarray
+    is_not_done: np.ndarray
+    logits: np.ndarray
+    memory: np.ndarray
+    gamma: float
+    value_loss_weight: float
+    entropy_weight: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -451,46 +445,30 @@ class LossMeasurement:
     n_steps: int
 
 
-FAVOURITE = np.array([[3, 4, 1, 6], [9, 2, 8, 12]])  # as often the action that was played as not
-VALUES_CASE = LossCase(value_loss_weight=1.5)  # 2 · 1.5 / (2 games · 3 ticks) = 1/2
-VALUES_CASE_WITH_ENDS = dataclasses.replace(
-    VALUES_CASE, rewards=REWARDS_WITH_ENDS, is_not_done=ENDS
-)
-POLICY_CASE = LossCase()
-POLICY_CASE_WITH_ENDS = LossCase(rewards=REWARDS_WITH_ENDS, is_not_done=ENDS)
-ENTROPY_CASE = LossCase(
-    rewards=np.zeros_like(REWARDS), values=np.zeros_like(VALUES), peaked=True, entropy_weight=0.8
-)
-WHOLE_CASE = LossCase(value_loss_weight=1.0, entropy_weight=0.01)
-
-
-class _StepCalled(Exception):  # noqa: N818
+class StepCalled(Exception):  # noqa: N818
     """The student called `agent.step`, which leaves the gradient tape."""
 
 
 class _StandInAgent:
-    """Fixed logits and values, each of which can be moved; finds its place from the pixels."""
+    """Fixed logits and values, each of which can be moved; finds its place from the pixels.
+
+    Its memory counts ticks. The count is worth nothing to the logits, but a gradient passes.
+    """
 
     def __init__(self, case: LossCase):
         import keras
 
-        self.values = case.values
-        self.logits = np.zeros((N_GAMES, N_TICKS, N_ACTIONS), np.float32)
-        if case.peaked:  # e^ln(13) against 13 times e^0: a probability of one half
-            np.put_along_axis(self.logits, FAVOURITE[..., None], np.log(13), axis=-1)
+        n_games, n_ticks, self.n_actions = case.logits.shape
+        self.values, self.logits = case.values, case.logits
         self.value_shift = keras.Variable(np.zeros_like(self.values))
         self.logit_shift = keras.Variable(np.zeros_like(self.logits))
-        self.memory_shift = keras.Variable(np.zeros(N_TICKS, np.float32))
+        self.memory_shift = keras.Variable(np.zeros(n_ticks, np.float32))
         self.trainable_variables = [self.value_shift, self.logit_shift, self.memory_shift]
-        self.memories: list[list[np.ndarray]] = [[] for _ in range(N_TICKS)]
-
-    @staticmethod
-    def observations() -> np.ndarray:
-        """Returns `[n_games, n_ticks, 42, 42, 4]`; two pixels say which game and tick it is."""
-        pixels = np.zeros((N_GAMES, N_TICKS, 42, 42, 4), np.float32)
-        pixels[:, :, 0, 0, 0] = np.arange(N_GAMES)[:, None] / 10
-        pixels[:, :, 0, 0, 1] = np.arange(N_TICKS)[None, :] / 10
-        return pixels
+        self.memories: list[list[np.ndarray]] = [[] for _ in range(n_ticks)]
+        # Two pixels of each observation say which game and tick it is.
+        self.observations = np.zeros((n_games, n_ticks, 42, 42, 4), np.float32)
+        self.observations[:, :, 0, 0, 0] = np.arange(n_games)[:, None] / 64
+        self.observations[:, :, 0, 0, 1] = np.arange(n_ticks) / 64
 
     def get_initial_state(self, batch_size: int) -> list:
         import tensorflow as tf
@@ -501,27 +479,30 @@ class _StandInAgent:
         import tensorflow as tf
 
         h, c = (tf.convert_to_tensor(part, tf.float32) for part in prev_state)
-        place = tf.cast(tf.round(10 * tf.convert_to_tensor(obs_t)[:, 0, 0, :2]), tf.int32)
+        place = tf.cast(tf.round(64 * tf.convert_to_tensor(obs_t)[:, 0, 0, :2]), tf.int32)
         tick = place[:, 1]
         self.memories[int(tick[0])].append(h.numpy()[:, 0])
-        # Worth nothing, but it lets the gradient of the first action's logit back into the memory.
-        path_through_time = (h - tf.stop_gradient(h)) * tf.one_hot([0], N_ACTIONS)
+        path_through_time = (h - tf.stop_gradient(h)) * tf.one_hot([0], self.n_actions)
         never_none = 0.0 * tf.reduce_sum(self.memory_shift)
-        logits = (
-            tf.gather_nd(self.logit_shift + self.logits, place) + path_through_time + never_none
-        )
+        logits = tf.gather_nd(self.logit_shift + self.logits, place)
         value = tf.gather_nd(self.value_shift + self.values, place)
         handed_on = tf.gather(tf.convert_to_tensor(self.memory_shift), tick)[:, None]
-        return [h + 1 + handed_on, c + 1 + handed_on], (logits, value)
+        new_state = [h + 1 + handed_on, c + 1 + handed_on]
+        return new_state, (logits + path_through_time + never_none, value)
 
     __call__ = forward
 
     def step(self, prev_state: Any, obs_t: Any) -> None:
-        raise _StepCalled
+        raise StepCalled
 
 
-def _measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
-    """Runs the student's `train_on_rollout` once on a case, with stand-ins around it."""
+def measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
+    """Runs the `train_on_rollout` of a notebook's globals once, with stand-ins around it.
+
+    Raises:
+        StepCalled: if it calls `agent.step`.
+        Exception: whatever the student's code raises.
+    """
     import keras
 
     agent, optimizer = _StandInAgent(case), keras.optimizers.SGD(learning_rate=1.0)
@@ -530,16 +511,16 @@ def _measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
         namespace,
         agent=agent,
         optimizer=optimizer,
-        n_actions=N_ACTIONS,
+        n_actions=agent.n_actions,
         value_loss_weight=case.value_loss_weight,
         entropy_weight=case.entropy_weight,
     ):
         loss = namespace["train_on_rollout"](
-            agent.observations(),
-            PLAYED.copy(),
+            agent.observations,
+            case.actions.copy(),
             case.rewards.copy(),
             case.is_not_done.copy(),
-            [MEMORY_BEFORE.copy(), MEMORY_BEFORE.copy()],
+            [case.memory[:, None].copy(), case.memory[:, None].copy()],
             gamma=case.gamma,
         )
     return LossMeasurement(
@@ -550,6 +531,41 @@ def _measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
         memories=agent.memories,
         n_steps=int(np.asarray(optimizer.iterations)),
     )
+
+
+N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 2, 3, 14
+PLAYED = np.array([[3, 7, 1, 0], [5, 2, 11, 0]], np.int32)  # the last column is never acted on
+FAVOURITE = np.array([[3, 4, 1, 6], [9, 2, 8, 12]])  # as often the action that was played as not
+
+POLICY_CASE = LossCase(
+    actions=PLAYED,
+    rewards=np.array([[0.2, 0.0, 0.3, 0.0], [0.0, 0.4, 0.1, 0.0]], np.float32),
+    values=np.array([[0.2, 0.4, 0.2, 0.4], [0.2, 0.2, 0.6, 0.2]], np.float32),
+    is_not_done=np.ones((2, 4), np.float32),
+    logits=np.zeros((2, 4, 14), np.float32),
+    memory=np.array([10.0, 20.0], np.float32),
+    gamma=0.5,
+    value_loss_weight=0.0,
+    entropy_weight=0.0,
+)
+# Game 0 is over in the first and the last column, game 1 in the second. A reset tick pays nothing.
+POLICY_CASE_WITH_ENDS = dataclasses.replace(
+    POLICY_CASE,
+    rewards=np.array([[0.0, 0.1, 0.2, 0.0], [0.3, 0.0, 0.1, 0.0]], np.float32),
+    is_not_done=np.array([[0, 1, 1, 0], [1, 0, 1, 1]], np.float32),
+)
+# 2 · 1.5 / (2 games · 3 ticks) = 1/2: each value moves by half of its TD error.
+VALUES_CASE = dataclasses.replace(POLICY_CASE, value_loss_weight=1.5)
+VALUES_CASE_WITH_ENDS = dataclasses.replace(POLICY_CASE_WITH_ENDS, value_loss_weight=1.5)
+# Nothing to earn or to expect; e^ln(13) stands against 13 times e^0: a probability of one half.
+ENTROPY_CASE = dataclasses.replace(
+    POLICY_CASE,
+    rewards=np.zeros((2, 4), np.float32),
+    values=np.zeros((2, 4), np.float32),
+    logits=np.float32(np.log(13)) * np.eye(14, dtype=np.float32)[FAVOURITE],
+    entropy_weight=0.8,
+)
+WHOLE_CASE = dataclasses.replace(POLICY_CASE, value_loss_weight=1.0, entropy_weight=0.01)
 
 
 def check_loss(namespace: dict[str, Any]) -> None:
@@ -563,7 +579,7 @@ def check_loss(namespace: dict[str, Any]) -> None:
     """
     sheet = Sheet("loss")
     _require(namespace, sheet, "train_on_rollout")
-    _check_loss(lambda case: _measure_loss(namespace, case), sheet)
+    _check_loss(lambda case: measure_loss(namespace, case), sheet)
     sheet.close()
 
 
@@ -572,7 +588,7 @@ def _check_loss(measure: Callable[[LossCase], LossMeasurement], sheet: Sheet) ->
         values, values_with_ends = measure(VALUES_CASE), measure(VALUES_CASE_WITH_ENDS)
         policy, policy_with_ends = measure(POLICY_CASE), measure(POLICY_CASE_WITH_ENDS)
         entropy, whole = measure(ENTROPY_CASE), measure(WHOLE_CASE)
-    except _StepCalled:
+    except StepCalled:
         sheet.add(
             "train_on_rollout runs",
             "agent.step answers in NumPy, and no gradient passes through that: "
@@ -580,7 +596,7 @@ def _check_loss(measure: Callable[[LossCase], LossMeasurement], sheet: Sheet) ->
         )
         return
     except Exception as error:
-        sheet.add("train_on_rollout runs", _describe_error(error))
+        sheet.add("train_on_rollout runs", describe_error(error))
         return
     if not sheet.add("the optimizer takes one step", _step_problem(values)):
         return  # nothing moved as it should, so no other line would speak of its own idea
@@ -950,7 +966,7 @@ def _descent_problem(optimizer: Any) -> str:
         for _ in range(3):
             copy.apply_gradients([(2 * weight.value, weight)])  # of the sum of squares
     except Exception as error:
-        return _describe_error(error)
+        return describe_error(error)
     after = weight.numpy()
     if not np.all(np.isfinite(after)):
         return "weights become NaN or infinite: the learning rate is far too high"

@@ -2,13 +2,15 @@
 
     python solutions/train.py --minutes 6
 
-What the notebook prints appears on the terminal while it runs. Everything it makes is left in
-`runs/TRACK/`: the executed notebook, the same as an HTML page whose plots show and whose video
-plays anywhere, all videos, the checkpoint, and the weights file to hand in.
+What the notebook prints appears on the terminal while it runs. Everything it makes is left in a
+new folder below `runs/`: the executed notebook, the same as an HTML page whose plots show and whose
+video plays anywhere, all videos, the checkpoint, and the weights file to hand in.
 """
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow"])
     parser.add_argument("--minutes", type=float, default=6, help="minutes to train (default: 6)")
+    parser.add_argument("--folder", type=Path, help="where to leave it all; must not exist yet")
     arguments = parser.parse_args()
+    started = time.strftime("%Y-%m-%d-%H%M%S")
+    folder = arguments.folder or ROOT / "runs" / f"{arguments.track}-{started}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        parser.error(f"{folder} exists already, and what is in it would be lost")
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
     with_settings(notebook, f"max_minutes = {arguments.minutes}")
-    folder = ROOT / "runs" / arguments.track
-    folder.mkdir(parents=True, exist_ok=True)
 
     client = TalkingClient(
         notebook,
@@ -57,7 +64,7 @@ def main() -> int:
     )
     problem = ""
     try:
-        client.execute()
+        client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
     except CellExecutionError as error:
         problem = str(error)
     nbformat.write(notebook, folder / "notebook.ipynb")
@@ -66,7 +73,7 @@ def main() -> int:
     if problem:
         print(f"\nThe notebook stopped with an error:\n{problem}", file=sys.stderr)
         return 1
-    print(f"\nLeft in {folder.relative_to(ROOT)}:")
+    print(f"\nLeft in {folder}:")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"  {path.relative_to(folder)}  {path.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -22,6 +22,16 @@ def solution_cells(*names: str) -> list[nbformat.NotebookNode]:
     return [copy.deepcopy(cells[name]) for name in names]
 
 
+def filled() -> nbformat.NotebookNode:
+    """Returns the student notebook with every gap filled right."""
+    answers = {cell.id: cell.source for cell in nbformat.read(SOLUTION, as_version=4).cells}
+    notebook = nbformat.read(STUDENT, as_version=4)
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            cell.source = answers[cell.id]
+    return notebook
+
+
 def write_notebook(path: Path, cells: list[nbformat.NotebookNode | str]) -> None:
     """Writes cells, or sources of code cells, as a notebook."""
     cells = [nbformat.v4.new_code_cell(c) if isinstance(c, str) else c for c in cells]
@@ -30,7 +40,9 @@ def write_notebook(path: Path, cells: list[nbformat.NotebookNode | str]) -> None
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
 
-def run_nbval(folder: Path, *notebooks: str) -> tuple[int, dict[str, list[str | None]]]:
+def run_nbval(
+    folder: Path, *notebooks: str, python: str | Path = sys.executable
+) -> tuple[int, dict[str, list[str | None]]]:
     """Runs notebooks in a folder under nbval alone, without any plugin of the project's own.
 
     Returns:
@@ -39,7 +51,7 @@ def run_nbval(folder: Path, *notebooks: str) -> tuple[int, dict[str, list[str | 
     """
     for name in HELPERS:
         (folder / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
+    command = [python, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
     ours = {"PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment |= {"OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -9,22 +9,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks import ROOT, SOLUTION, STUDENT, run_nbval
+from tests.notebooks import ROOT, SOLUTION, STUDENT, filled, run_nbval
 from tests.variants import WRONG
 
 WRONG_SIGN = next(variant for variant in WRONG if variant.name == "entropy with the wrong sign")
 
 
-def filled(wrong: bool = False) -> nbformat.NotebookNode:
-    """The student notebook with every gap filled, one of them wrong if asked for."""
-    answers = {cell.id: cell.source for cell in nbformat.read(SOLUTION, as_version=4).cells}
-    notebook = nbformat.read(STUDENT, as_version=4)
-    for cell in notebook.cells:
-        if "exercise" in cell.metadata.get("tags", []):
-            cell.source = answers[cell.id]
-    if wrong:
-        cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
-        cell.source = WRONG_SIGN.apply(cell.source)
+def wrong() -> nbformat.NotebookNode:
+    """The student notebook filled in, with one mistake."""
+    notebook = filled()
+    cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
+    cell.source = WRONG_SIGN.apply(cell.source)
     return notebook
 
 
@@ -67,10 +62,9 @@ def graded(tmp_path_factory):
     """All states, right and wrong, in one pytest process; a kernel each."""
     folder = tmp_path_factory.mktemp("states")
     for state in STATES:
-        for wrong in (False, True):
-            notebook = filled(wrong)
+        for kind, notebook in (("right", filled()), ("wrong", wrong())):
             state(notebook)
-            name = f"{state.__name__}-{'wrong' if wrong else 'right'}.ipynb"
+            name = f"{state.__name__}-{kind}.ipynb"
             nbformat.write(notebook, folder / name)
     return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
 
@@ -109,7 +103,7 @@ def check_notebook(path: Path) -> subprocess.CompletedProcess:
 
 def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
     path = tmp_path / "homework.ipynb"
-    nbformat.write(filled(wrong=True), path)
+    nbformat.write(wrong(), path)
     before = path.read_bytes()
     finished = check_notebook(path)
     assert finished.returncode == 1
@@ -138,3 +132,29 @@ def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
     assert finished.returncode == 2
     assert f"{name} is not a notebook that can be read" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_training_without_a_browser_leaves_what_is_needed(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "solutions" / "train.py"), "--minutes", "0.2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    finished = subprocess.run(
+        [*command, "--folder", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "A random policy, mean of 20 games: " in finished.stdout
+    assert "Your agent, mean of 20 games: " in finished.stdout
+    page = (folder / "notebook.html").read_text(encoding="utf-8")
+    assert "data:video/mp4;base64," in page
+    assert "data:image/png;base64," in page
+    assert len(list((folder / "videos" / "final").glob("*.mp4"))) == 20
+    assert (folder / "checkpoints" / "kungfu.npz").exists()
+    assert (folder / "kungfu_weights.npz").stat().st_size < 3_000_000
+
+    again = subprocess.run([*command, "--folder", str(folder)], capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "exists already, and what is in it would be lost" in again.stderr

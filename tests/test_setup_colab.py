@@ -12,8 +12,11 @@ from threading import Thread
 
 import colab_runtime
 import nbformat
+import numpy as np
 import pytest
 from colab_runtime import ROOT, layer, site_packages
+
+from tests.notebooks import filled, run_nbval
 
 KIT = "https://raw.githubusercontent.com/deep-kung-fu/homework/v0.1.0/"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
@@ -283,3 +286,21 @@ def test_elsewhere_without_the_kit_the_cell_names_its_files(colab, tmp_path):
 
     assert setup.returncode == 1
     assert "FileNotFoundError: Put atari_util.py, env_pool.py, " in setup.stderr
+
+
+def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):
+    notebook = filled()
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("# Slow:", "# Not skipped here:")
+    position = [cell.id for cell in notebook.cells].index("training-settings") + 1
+    briefly = nbformat.v4.new_code_cell("max_minutes, evaluate_every = 0.2, 10")
+    notebook.cells.insert(position, briefly)
+    nbformat.write(notebook, tmp_path / "homework.ipynb")
+    exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb", python=first_run[0])
+
+    assert outcomes["homework.ipynb"] == [None] * sum(c.cell_type == "code" for c in notebook.cells)
+    assert exit_code == 0
+    with np.load(tmp_path / "checkpoints" / "kungfu.npz") as checkpoint:
+        assert checkpoint["n_iterations"] >= 10
+    with np.load(tmp_path / "kungfu_weights.npz") as weights:
+        assert [weights[name].dtype for name in weights] == [np.float16] * 15
