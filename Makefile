@@ -29,11 +29,11 @@ help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: grade
-grade: $(VENV)/.runtime ## run a notebook's checks [NOTEBOOK=path, by default the solution]
-	$(RUN) checks.py "$(NOTEBOOK)"
+grade: $(VENV)/.grading bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
+	$(RUN) -m grading grade "$(NOTEBOOK)"
 
 .PHONY: test
-test: $(VENV)/.test chromium ## run the project's own checks and tests
+test: $(VENV)/.test chromium bubblewrap ## run the project's own checks and tests
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m grading release --check
@@ -48,7 +48,7 @@ lab: $(VENV)/.lab ## open the student notebook in JupyterLab
 	$(RUN) -m jupyter lab notebooks/kungfu_a2c_$(TRACK).ipynb
 
 .PHONY: release
-release: $(VENV)/.runtime ## cut the student notebooks out of the solutions
+release: $(VENV)/.grading ## cut the student notebooks out of the solutions
 	$(RUN) -m grading release
 
 .PHONY: figures
@@ -83,8 +83,12 @@ $(VENV)/.lab: $(VENV)/.runtime
 	$(INSTALL) jupyterlab
 	@touch $@
 
+$(VENV)/.grading: $(VENV)/.runtime pyproject.toml requirements-grading.txt
+	$(INSTALL) --editable .
+	@touch $@
+
 # PyTorch goes first, by itself: see constraints.txt for its CPU build.
-$(VENV)/.test: $(VENV)/.runtime pyproject.toml
+$(VENV)/.test: $(VENV)/.grading
 	$(INSTALL) torch
 	$(INSTALL) --editable '.[test,train]'
 	@touch $@
@@ -92,3 +96,7 @@ $(VENV)/.test: $(VENV)/.runtime pyproject.toml
 .PHONY: chromium
 chromium:
 	@$(call need,command -v chromium,chromium)
+
+.PHONY: bubblewrap
+bubblewrap:
+	@$(call need,command -v bwrap,bubblewrap)

@@ -67,8 +67,8 @@ class OpenGaps(PlainError):  # noqa: N818
 class Sheet:
     """The lines of one check: a property each, passed or not and why."""
 
-    def __init__(self, exercise: str):
-        self.exercise = exercise
+    def __init__(self, title: str):
+        self.title = title
         self.failures: list[str] = []
         self.lines: list[str] = []
 
@@ -83,10 +83,10 @@ class Sheet:
 
     def close(self) -> None:
         """Prints the table; raises `CheckFailed` with the failed lines if there are any."""
-        print(f"Exercise: {self.exercise}", *self.lines, sep="\n")
+        print(self.title, *self.lines, sep="\n")
         if self.failures:
             count = len(self.failures)
-            head = f"{count} of {len(self.lines)} lines of the {self.exercise} check failed"
+            head = f"{self.title}: {count} of {len(self.lines)} lines failed"
             raise CheckFailed("\n".join([head, *self.failures]))
         print(f"All {len(self.lines)} lines passed.")
 
@@ -193,7 +193,7 @@ def check_agent(namespace: dict[str, Any]) -> None:
     Raises:
         CheckFailed: if a property does not hold; its message lists those.
     """
-    sheet = Sheet("agent")
+    sheet = Sheet("Exercise: agent")
     _require(namespace, sheet, "SimpleRecurrentAgent", "obs_shape", "n_actions")
     with _no_trace(namespace):
         _check_agent(namespace, sheet)
@@ -493,7 +493,7 @@ class _StandInAgent:
     __call__ = forward
 
     def step(self, prev_state: Any, obs_t: Any) -> None:
-        raise StepCalled
+        raise StepCalled("agent.step answers in NumPy: no gradient passes through it")
 
 
 def measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
@@ -577,7 +577,7 @@ def check_loss(namespace: dict[str, Any]) -> None:
     Raises:
         CheckFailed: if a property does not hold; its message lists those.
     """
-    sheet = Sheet("loss")
+    sheet = Sheet("Exercise: loss")
     _require(namespace, sheet, "train_on_rollout")
     _check_loss(lambda case: measure_loss(namespace, case), sheet)
     sheet.close()
@@ -588,12 +588,8 @@ def _check_loss(measure: Callable[[LossCase], LossMeasurement], sheet: Sheet) ->
         values, values_with_ends = measure(VALUES_CASE), measure(VALUES_CASE_WITH_ENDS)
         policy, policy_with_ends = measure(POLICY_CASE), measure(POLICY_CASE_WITH_ENDS)
         entropy, whole = measure(ENTROPY_CASE), measure(WHOLE_CASE)
-    except StepCalled:
-        sheet.add(
-            "train_on_rollout runs",
-            "agent.step answers in NumPy, and no gradient passes through that: "
-            "call the agent itself",
-        )
+    except StepCalled as error:
+        sheet.add("train_on_rollout runs", f"{error}: call the agent itself")
         return
     except Exception as error:
         sheet.add("train_on_rollout runs", describe_error(error))
@@ -937,7 +933,7 @@ def check_optimizer(namespace: dict[str, Any]) -> None:
     Raises:
         CheckFailed: if a property does not hold; its message lists those.
     """
-    sheet = Sheet("optimizer")
+    sheet = Sheet("Exercise: optimizer")
     _require(namespace, sheet, "optimizer")
     with _no_trace(namespace):
         optimizer = namespace["optimizer"]
@@ -989,7 +985,7 @@ def check_ready_to_train(namespace: dict[str, Any]) -> None:
     Raises:
         CheckFailed: if they do not; its message says which cell to run again.
     """
-    sheet = Sheet("ready to train")
+    sheet = Sheet("Before training")
     _require(namespace, sheet, "agent", "pool", "optimizer", "train_on_rollout")
     agent, pool, optimizer = (namespace[name] for name in ("agent", "pool", "optimizer"))
     sheet.add(

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from grading import UsageError, release
+from grading import UsageError, alone, release
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m grading", description="The autograder.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     release.add_command(commands)
+    alone.add_command(commands)
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from tests.hidden.variants import RIGHT, WRONG, Variant
 from tests.notebooks import run_nbval, solution_cells, write_notebook
-from tests.variants import RIGHT, WRONG, Variant
 
 VARIANTS = RIGHT + WRONG
 GIVEN = ("setup", "imports", "make-env", "select")

@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.hidden.variants import WRONG
 from tests.notebooks import ROOT, SOLUTION, STUDENT, filled, run_nbval
-from tests.variants import WRONG
 
 WRONG_SIGN = next(variant for variant in WRONG if variant.name == "entropy with the wrong sign")
 

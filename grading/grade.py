@@ -1,0 +1,389 @@
+"""Grades a submission: its answers are measured in a sandbox, and judged here.
+
+Two kernels of the same kind, both sandboxed. The *reference* kernel runs the solution, the right
+variants of it that count as well, and, only where something failed, the mutants that explain it.
+The *student's* kernel runs the answers and nothing of the solution's. Both are given the same
+inputs, drawn from the grading seed.
+"""
+
+import ast
+import base64
+import contextlib
+import functools
+import io
+import secrets
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from grading.judge import Arrays, Part, judge, same_mistake, with_shapes_of
+from grading.kernel import CellResult, Kernel, Limits
+from grading.notebook import read_code_cells
+from grading.results import Check, ExerciseResult, Report
+from grading.sandbox import Sandbox, Unsandboxed
+from grading.submission import Answer, read_assignment, read_submission
+
+MAX_ARRAYS, MAX_ARRAY_BYTES = 500, 16 << 20
+EVERYTHING = ("*",)  # what a mutant loses with which nothing can be measured
+
+
+class Variant(Protocol):
+    """The solution with an edit, which is right too or a known mistake, a *mutant*.
+
+    Attributes:
+        name, exercise: what it is, and of which exercise.
+        counts: whether it is right, with other numbers than the solution's.
+        loses: the parts that a mutant fails, by name, or `EVERYTHING`.
+        hint: what to tell a student whose numbers are a mutant's.
+    """
+
+    name: str
+    exercise: str
+    counts: bool
+    loses: tuple[str, ...]
+    hint: str
+
+    def apply(self, source: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class ExercisePlan:
+    """How an exercise is graded.
+
+    Attributes:
+        name: as in `# Exercise: name`, and what the measuring module calls it.
+        parts: its points.
+        inputs: draws what to measure with.
+        rebuilds: whether the solution is to be measured with parts of the student's own making.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    inputs: Callable[[np.random.Generator], Arrays]
+    rebuilds: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """An assignment in one framework.
+
+    Attributes:
+        name: the notebook's, without its ending.
+        solution: the solution notebook.
+        given: ids of its cells whose imports and definitions answers may use.
+        kit: files that kernels can import; they hold no answers.
+        measure: the module among them that measures, by `run(exercise, sources, inputs)`.
+        environment: variables of every kernel.
+        exercises: in the notebook's order.
+        variants: right answers and mutants.
+        pictures: for some hints what draws a picture of the idea, PNG.
+    """
+
+    name: str
+    solution: Path
+    given: tuple[str, ...]
+    kit: tuple[Path, ...]
+    measure: str
+    environment: dict[str, str]
+    exercises: tuple[ExercisePlan, ...]
+    variants: Sequence[Variant]
+    pictures: Mapping[str, Callable[[], bytes]]
+
+    def part_names(self) -> list[tuple[str, str]]:
+        """Returns exercise and name of every part, in order."""
+        return [(plan.name, part.name) for plan in self.exercises for part in plan.parts]
+
+
+class GraderError(RuntimeError):
+    """The grader itself failed: nothing is said about the submission, and trying again may help."""
+
+
+class Grader(contextlib.AbstractContextManager):
+    """Grades submissions of one track, with one reference kernel for all of them.
+
+    Args:
+        track: the assignment.
+        seed: what all inputs are drawn from; by default drawn afresh.
+        sandboxed: whether student code runs in bubblewrap.
+        limits: of every student kernel.
+    """
+
+    def __init__(
+        self,
+        track: Track,
+        seed: int | None = None,
+        sandboxed: bool = True,
+        limits: Limits | None = None,
+    ):
+        self.track = track
+        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self.limits = limits or Limits()
+        self._sandbox = Sandbox if sandboxed else Unsandboxed
+        self._assignment = read_assignment(track.solution)
+        self._solution = {cell.id: cell.source for cell in read_code_cells(track.solution)}
+        self._cleanup = contextlib.ExitStack()
+        self._measured: dict[tuple[str, str], Arrays] = {}
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def protection(self) -> str:
+        """Which sandbox holds the student's code, in a sentence."""
+        return self._make_sandbox(0).protection
+
+    def grade(self, path: Path) -> Report:
+        """Grades one submission.
+
+        Raises:
+            GraderError: if the grader fails, not the submission.
+        """
+        submission = read_submission(path, self._assignment)
+        answers = submission.answers
+        results = {name: _ungradable(self._plan(name), a.problem) for name, a in answers.items()}
+        complete = [answer for answer in answers.values() if answer.state == "complete"]
+        if complete:
+            for name, measured in self._measure_answers(complete).items():
+                results[name] = self._judge(answers[name], measured)
+        return Report(
+            assignment=self.track.name,
+            submission=path.name,
+            seed=self.seed,
+            protection=self.protection,
+            exercises=tuple(results[plan.name] for plan in self.track.exercises),
+            reason=submission.problem,
+            remarks=submission.remarks,
+        )
+
+    def try_variant(self, variant: Variant) -> ExerciseResult:
+        """Returns what a variant of the solution would earn, measured in the reference kernel."""
+        plan = self._plan(variant.exercise)
+        measured = self._measure_solution(plan, variant, {}, plan.name)
+        return self._judge(Answer(plan.name, "complete"), measured)
+
+    def _plan(self, name: str) -> ExercisePlan:
+        return next(plan for plan in self.track.exercises if plan.name == name)
+
+    def _inputs(self, plan: ExercisePlan) -> Arrays:
+        """Draws an exercise's inputs, which depend on nothing but the seed and its name."""
+        return plan.inputs(np.random.default_rng([self.seed, *plan.name.encode()]))
+
+    # ---- kernels
+
+    @functools.cached_property
+    def _kit(self) -> Path:
+        """A folder with what kernels may import."""
+        folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kit-")))
+        for file in self.track.kit:
+            shutil.copy(file, folder)
+        folder.chmod(0o755)
+        return folder
+
+    def _make_sandbox(self, slot: int) -> Sandbox | Unsandboxed:
+        return self._sandbox(
+            slot=slot, read_only=[self._kit], environment=dict(self.track.environment)
+        )
+
+    @functools.cached_property
+    def _reference(self) -> Kernel:
+        """The kernel in which the solution runs."""
+        # It hears its cells again on the channel of their output: weights are large.
+        limits = Limits(total_seconds=float("inf"), output_bytes=64 << 20)
+        kernel = Kernel(self._make_sandbox(0), limits)
+        return self._cleanup.enter_context(kernel)
+
+    def _run(
+        self, kernel: Kernel, exercise: str, sources: Sequence[str], inputs: Arrays
+    ) -> CellResult:
+        """Measures one exercise in a kernel; the payload is an `.npz` file."""
+        file = io.BytesIO()
+        np.savez(file, **inputs)
+        encoded = base64.b64encode(file.getvalue()).decode()
+        result = f"result_{secrets.token_hex(8)}"
+        cell = f"""
+import base64, io, sys
+if {str(self._kit)!r} not in sys.path:
+    sys.path.insert(0, {str(self._kit)!r})
+import numpy
+import {self.track.measure} as measure
+{result} = measure.run(
+    {exercise!r}, {list(sources)!r}, dict(numpy.load(io.BytesIO(base64.b64decode({encoded!r}))))
+)
+"""
+        return kernel.run(cell, fetch=result)
+
+    def _given(self, sources: Sequence[str]) -> list[str]:
+        """Returns the given imports and definitions that some sources use, each a source."""
+        cells = [self._solution[name] for name in self.track.given]
+        return needed_statements("\n".join(cells), "\n".join(sources))
+
+    # ---- the solution's side
+
+    def _measure_solution(
+        self, plan: ExercisePlan, variant: Variant | None, extra: Arrays, kind: str
+    ) -> Arrays:
+        """Measures the solution, or a variant of it, in the reference kernel."""
+        source = self._solution[f"{plan.name}-exercise"]
+        source = variant.apply(source) if variant else source
+        inputs = self._inputs(plan)
+        sources = [*self._given([source]), source]
+        result = self._run(self._reference, kind, sources, inputs | extra)
+        if result.status != "ok" or result.payload is None:
+            raise GraderError(f"the solution's kernel failed: {result.error_value}")
+        return _unpack(result.payload) | _named_inputs(inputs)
+
+    def _cached(self, plan: ExercisePlan, variant: Variant | None) -> Arrays:
+        key = plan.name, variant.name if variant else ""
+        if key not in self._measured:
+            self._measured[key] = self._measure_solution(plan, variant, {}, plan.name)
+        return self._measured[key]
+
+    def _accepted(self, plan: ExercisePlan, measured: Arrays) -> list[Arrays]:
+        """What the solution gives, and the right variants of it that give other numbers."""
+        if plan.rebuilds:
+            parts = _parts(measured)
+            return [self._measure_solution(plan, None, parts, "rebuilt")] if parts else []
+        right = [v for v in self.track.variants if v.exercise == plan.name and v.counts]
+        return [self._cached(plan, variant) for variant in (None, *right)]
+
+    def _explain(
+        self, plan: ExercisePlan, checks: list[Check], measured: Arrays, accepted: list[Arrays]
+    ) -> list[Check]:
+        """Adds hints to failed checks whose numbers are a mutant's."""
+        failed = {check.name for check in checks if not check.passed}
+        if not failed or (plan.rebuilds and not accepted):
+            return checks
+        hints: dict[str, str] = {}
+        parts = {part.name: part for part in plan.parts}
+        for mutant in self.track.variants:
+            lost = failed if mutant.loses == EVERYTHING else failed & {*mutant.loses}
+            if mutant.exercise != plan.name or not lost:
+                continue
+            if plan.rebuilds:
+                theirs = self._measure_solution(plan, mutant, _parts(measured), "rebuilt")
+            else:
+                theirs = self._cached(plan, mutant)
+            for name in lost:
+                if name not in hints and same_mistake(parts[name], measured, theirs, accepted):
+                    hints[name] = mutant.hint
+        return [
+            Check(c.name, c.title, c.points, c.maximum, c.message, hints.get(c.name, ""))
+            for c in checks
+        ]
+
+    # ---- the student's side
+
+    def _measure_answers(self, answers: Sequence[Answer]) -> dict[str, Arrays | str]:
+        """Measures answers in one kernel, in a fresh one after each that killed its kernel.
+
+        Returns:
+            For each exercise what was measured, or why nothing was.
+        """
+        measured: dict[str, Arrays | str] = {}
+        with contextlib.ExitStack() as kernels:
+            kernel = None
+            for answer in answers:
+                if kernel is None or not kernel.is_alive:
+                    kernel = kernels.enter_context(Kernel(self._make_sandbox(1), self.limits))
+                plan = self._plan(answer.exercise)
+                sources = [*self._given(answer.sources), *answer.sources]
+                result = self._run(kernel, plan.name, sources, self._inputs(plan))
+                measured[plan.name] = _read_result(result)
+        return measured
+
+    def _judge(self, answer: Answer, measured: Arrays | str) -> ExerciseResult:
+        plan = self._plan(answer.exercise)
+        if isinstance(measured, str):
+            checks = [Check(p.name, p.title, 0, p.points, measured) for p in plan.parts]
+            return ExerciseResult(plan.name, tuple(checks), remarks=answer.remarks)
+        measured = measured | _named_inputs(self._inputs(plan))
+        accepted = self._accepted(plan, measured)
+        if not plan.rebuilds:
+            measured = with_shapes_of(measured, accepted[0])
+        checks = judge(plan.parts, measured, accepted)
+        checks = self._explain(plan, checks, measured, accepted)
+        return ExerciseResult(plan.name, tuple(checks), remarks=answer.remarks)
+
+
+def _ungradable(plan: ExercisePlan, reason: str) -> ExerciseResult:
+    checks = tuple(Check(part.name, part.title, 0, part.points) for part in plan.parts)
+    return ExerciseResult(plan.name, checks, reason)
+
+
+def _named_inputs(inputs: Arrays) -> Arrays:
+    return {f"inputs/{name}": value for name, value in inputs.items()}
+
+
+def _parts(measured: Arrays) -> Arrays:
+    """What a kernel told of an answer's own parts: their settings and weights."""
+    parts = {k: v for k, v in measured.items() if k == "parts" or k.startswith("weights/")}
+    return parts if "parts" in parts else {}
+
+
+def _read_result(result: CellResult) -> Arrays | str:
+    """Returns the arrays that a student's kernel sent, or why there are none, in words."""
+    if result.status not in ("ok", "error"):
+        return result.error_value
+    if result.payload is None:
+        return f"it could not be measured: {result.error_name}: {result.error_value}"[:500]
+    try:
+        return _unpack(result.payload)
+    except ValueError as error:
+        return f"what its kernel sent back cannot be read: {error}"
+
+
+def _unpack(data: bytes) -> Arrays:
+    """Reads an `.npz` file that may be hostile.
+
+    Raises:
+        ValueError: it is none, it holds objects, or more than it may.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            sizes = [info.file_size for info in archive.infolist()]
+            if len(sizes) > MAX_ARRAYS or sum(sizes) > MAX_ARRAY_BYTES:
+                raise ValueError(f"{len(sizes)} arrays of {sum(sizes)} bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays}
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(str(error)) from error
+
+
+def needed_statements(given: str, used_by: str) -> list[str]:
+    """Returns those imports and definitions of given code whose names some other code reads."""
+    statements = []
+    for node in ast.parse(given).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            statements += [_alone(node, alias) for alias in node.names]
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign):
+            statements.append(node)
+    wanted, kept = _names_read(ast.parse(used_by)), []
+    for node in reversed(statements):  # what a kept one reads stands before it
+        if _names_bound(node) & wanted:
+            kept.append(ast.unparse(node))
+            wanted |= _names_read(node)
+    return kept[::-1]
+
+
+def _alone(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
+    if isinstance(node, ast.Import):
+        return ast.Import([alias])
+    return ast.ImportFrom(node.module, [alias], node.level)
+
+
+def _names_read(node: ast.AST) -> set[str]:
+    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
+
+
+def _names_bound(node: ast.stmt) -> set[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    return _names_read(node)

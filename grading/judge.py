@@ -1,0 +1,122 @@
+"""Judges what was measured of a submission beside what the solution's own kernel gave.
+
+Nothing of a student's runs here: arrays come in, verdicts go out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grading.results import Check
+
+Arrays = dict[str, np.ndarray]
+
+# Relative to the largest entry of an array. The solution's own spread over seeds, thread counts,
+# eager and compiled is below a tenth of it: see benchmarks/tolerances.py.
+TOLERANCE = 1e-4
+MAX_ERROR = 2000  # bytes
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an exercise that earns points of its own.
+
+    Attributes:
+        name: how reports and mutants call it.
+        title: what it is about, in the student's words.
+        points: what it is worth.
+        judge: takes what was measured of the submission and of each accepted solution; returns why
+            the part fails, "" if it holds. Whatever it raises over a submission is a failure too.
+        evidence: picks the arrays that the judgement rests on. Two wrong answers are the same
+            mistake in this part if these are equal. May raise KeyError where nothing was measured.
+    """
+
+    name: str
+    title: str
+    points: float
+    judge: Callable[[Arrays, Sequence[Arrays]], str]
+    evidence: Callable[[Arrays], Sequence[np.ndarray]]
+
+
+def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE) -> bool:
+    """Says whether an array equals one of the accepted, up to their largest entry × tolerance.
+
+    An array of another shape, or with a NaN or an infinite entry, equals none.
+    """
+    measured = np.asarray(measured)
+    if measured.dtype.kind not in "fiu" or not np.all(np.isfinite(measured)):
+        return False
+    return any(
+        measured.shape == np.shape(other)
+        and _largest(measured - other) <= tolerance * max(_largest(other), 1e-12)
+        for other in accepted
+    )
+
+
+def factor(measured: np.ndarray, *accepted: np.ndarray) -> float | None:
+    """Returns k ≠ 0 where `measured` is k times one of the accepted arrays, None if it is not."""
+    if measured.shape != accepted[0].shape or not np.all(np.isfinite(measured)):
+        return None
+    for other in accepted:
+        k = float(np.sum(measured * other) / max(np.sum(other * other), 1e-30))
+        if k != 0 and is_close(measured, k * other):
+            return k
+    return None
+
+
+def judge(parts: Sequence[Part], measured: Arrays, accepted: Sequence[Arrays]) -> list[Check]:
+    """Judges every part of an exercise."""
+    checks = []
+    for part in parts:
+        try:
+            message = part.judge(measured, accepted)
+        except KeyError:  # it could not be measured, or was no array of the right shape
+            message = error_of(measured) or "what came back does not have the right shape"
+        except Exception:  # arrays are the student's, and may be anything
+            message = "what came back cannot be judged: the shapes do not fit"
+        points = 0 if message else part.points
+        checks.append(Check(part.name, part.title, points, part.points, message))
+    return checks
+
+
+def error_of(measured: Arrays) -> str:
+    """Returns the first error, in words, that was met while measuring; "" if there was none."""
+    names = [name for name in sorted(measured) if name.rpartition("/")[2] == "error"]
+    return measured[names[0]].tobytes()[:MAX_ERROR].decode(errors="replace") if names else ""
+
+
+def same_mistake(part: Part, measured: Arrays, mutant: Arrays, accepted: Sequence[Arrays]) -> bool:
+    """Says whether a mutant fails a part in the very way that the submission does."""
+    errors = [error_of(arrays).partition(" (at ")[0] for arrays in (measured, mutant)]
+    if any(errors):  # where it was raised is the student's own line
+        return errors[0] == errors[1]
+    try:
+        ours = part.evidence(measured)
+    except Exception:  # as in `judge`
+        return False
+    theirs = part.evidence(mutant)
+    return bool(part.judge(mutant, accepted)) and all(
+        is_close(a, b, tolerance=10 * TOLERANCE) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def with_shapes_of(measured: Arrays, reference: Arrays) -> Arrays:
+    """Leaves out what has not the shape and kind of the reference's array of the same name.
+
+    Arithmetic on shapes that an enemy chose could fill the grader's memory.
+    """
+    return {
+        name: array
+        for name, array in measured.items()
+        if name.rpartition("/")[2] == "error"
+        or (
+            name in reference
+            and array.shape == reference[name].shape
+            and array.dtype.kind == reference[name].dtype.kind
+        )
+    }
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.max(np.abs(array), initial=0.0))

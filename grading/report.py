@@ -1,0 +1,245 @@
+"""Says what a submission earned: in the terminal, as JSON, to Gradescope, and on a page of its own.
+
+Words that came out of a submission are hostile: `clean` makes them plain before anything else is
+done with them. Gradescope's file and the page are the student's; seed, protection and remarks are
+the teacher's and stand in the table and in the JSON only.
+"""
+
+import base64
+import dataclasses
+import re
+import secrets
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from grading import UsageError
+from grading.results import Check, ExerciseResult, Report
+
+WIDTH = 100  # of the table
+MAX_LENGTH = 2_000  # of a text that came out of a submission
+
+# What a terminal obeys (ECMA-48): control sequences, strings with their end, other escapes.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+# Control characters; marks that nobody sees, the overrides of direction among them; surrogates.
+_UNSEEN = {"Cc", "Cf", "Cs"}
+
+
+def clean(text: str) -> str:
+    r"""Makes a text safe for terminals, XML and JSON: it holds nothing but characters to be seen.
+
+    Lines end in "\n", tabs are spaces, and there are `MAX_LENGTH` characters at most.
+    """
+    text = _ESCAPES.sub("", text[: 10 * MAX_LENGTH])
+    lines = (
+        "".join(character for character in line if _is_seen(character))
+        for line in text.replace("\t", "    ").splitlines()
+    )
+    text = "\n".join(lines).strip()
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
+
+
+def as_table(report: Report) -> str:
+    """Returns the table for the teacher's terminal: its lines have `WIDTH` characters at most."""
+    report = _cleaned(report)
+    names = [exercise.name for exercise in report.exercises]
+    width = max(map(len, [*names, "total"]))
+    lines = [
+        *_wrap(f"{report.protection} Seed: {report.seed}."),
+        "",
+        *_wrap(report.submission, f"{report.assignment}: "),
+        *(_wrap(report.reason, "ungradable: ") if report.reason else []),
+        *_remark_lines(report.remarks),
+        "",
+    ]
+    for exercise in report.exercises:
+        name = exercise.name.ljust(width)
+        lines += _row(name, exercise.points, exercise.maximum, _verdict(exercise))
+        lines += _check_lines(exercise)
+        lines += _remark_lines(exercise.remarks)
+    verdict = "ungradable" if report.is_ungradable else ""
+    lines += _row("total".ljust(width), report.score, report.maximum, verdict)
+    return "\n".join(lines) + "\n"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Returns all that was found, for programs; the same seed gives the same."""
+    report = _cleaned(report)
+    return {
+        "assignment": report.assignment,
+        "submission": report.submission,
+        "seed": report.seed,
+        "status": "ungradable" if report.is_ungradable else "graded",
+        "reason": report.reason,
+        "score": round(report.score, 2),
+        "maximum": round(report.maximum, 2),
+        "exercises": [
+            {
+                "name": exercise.name,
+                "status": "ungradable" if exercise.reason else "graded",
+                "reason": exercise.reason,
+                "points": round(exercise.points, 2),
+                "maximum": round(exercise.maximum, 2),
+                "checks": [
+                    dataclasses.asdict(check) | {"passed": check.passed}
+                    for check in exercise.checks
+                ],
+                "remarks": list(exercise.remarks),
+            }
+            for exercise in report.exercises
+        ],
+        "remarks": list(report.remarks),
+    }
+
+
+def as_gradescope(report: Report) -> dict[str, Any]:
+    """Returns what Gradescope reads from `results.json`.
+
+    See https://gradescope-autograders.readthedocs.io/en/latest/specs/. Every text is declared as
+    plain: by default Gradescope takes the output at the top for HTML.
+    """
+    report = _cleaned(report)
+    tests = [
+        {
+            "name": f"{exercise.name}: {check.title}",
+            "number": f"{i}.{j}",
+            "score": round(check.points, 2),
+            "max_score": round(check.maximum, 2),
+            "status": "passed" if check.passed else "failed",
+            "output": _gradescope_output(exercise, check),
+            "visibility": "visible",
+        }
+        for i, exercise in enumerate(report.exercises, 1)
+        for j, check in enumerate(exercise.checks, 1)
+    ]
+    output = f"{_points(report.score)} of {_points(report.maximum)} points"
+    if report.is_ungradable:
+        output = f"ungradable: {report.reason or 'there was nothing to judge'}"
+    return {
+        "score": round(report.score, 2),
+        "output": output,
+        "output_format": "text",
+        "test_output_format": "text",
+        "test_name_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
+
+
+def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
+    """Returns the student's page, which needs no other file.
+
+    Args:
+        report: what was found.
+        pictures: for some hints a PNG that shows the idea.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("grading"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": _points, "base64": _base64, "findings": _findings}
+    template = environment.get_template("feedback.html")
+    return template.render(report=_cleaned(report), pictures=pictures)
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; a link in its place is replaced, never followed.
+
+    Raises:
+        UsageError: there is no folder to write it to.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+    draft = path.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        with draft.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _is_seen(character: str) -> bool:
+    # XML knows no U+FFFE and no U+FFFF.
+    return unicodedata.category(character) not in _UNSEEN and character not in "\ufffe\uffff"
+
+
+def _cleaned(value: Any) -> Any:
+    """Returns a report with every text in it cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, tuple):
+        return tuple(map(_cleaned, value))
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **{k: _cleaned(v) for k, v in fields.items()})
+    return value
+
+
+def _findings(exercise: ExerciseResult) -> dict[str, dict[str, list[Check]]]:
+    """Returns the checks of which there is something to say, by hint and then by message."""
+    findings: dict[str, dict[str, list[Check]]] = {}
+    for check in exercise.checks:
+        if not check.passed or check.message:
+            findings.setdefault(check.hint, {}).setdefault(check.message, []).append(check)
+    return findings
+
+
+def _gradescope_output(exercise: ExerciseResult, check: Check) -> str:
+    if exercise.reason:
+        return f"ungradable: {exercise.reason}"
+    return "\n\n".join(filter(None, [check.message, check.hint and f"Hint: {check.hint}"]))
+
+
+def _verdict(exercise: ExerciseResult) -> str:
+    if exercise.reason:
+        return f"ungradable: {exercise.reason}"
+    return "passed" if all(check.passed for check in exercise.checks) else ""
+
+
+def _row(name: str, points: float, maximum: float, verdict: str) -> list[str]:
+    return _wrap(verdict, f"{name}  {_points(points):>5} / {_points(maximum):<5}  ")
+
+
+def _check_lines(exercise: ExerciseResult) -> Iterator[str]:
+    if exercise.reason:
+        return
+    for hint, by_message in _findings(exercise).items():
+        for message, checks in by_message.items():
+            for check in checks:
+                points = f"{_points(check.points):>3} / {_points(check.maximum):<3}"
+                yield from _wrap(check.title, f"  {'✓' if check.passed else '✗'} {points} ")
+            if message:
+                yield from _wrap(message, " " * 14)
+        if hint:
+            yield from _wrap(f"Hint: {hint}", " " * 14)
+
+
+def _remark_lines(remarks: Iterable[str]) -> list[str]:
+    return [line for remark in remarks for line in _wrap(remark, "  Note: ")]
+
+
+def _wrap(text: str, start: str = "") -> list[str]:
+    """Breaks one paragraph into lines: nobody's line breaks may forge a row of the table."""
+    rest = " " * min(len(start), WIDTH // 2)
+    return textwrap.wrap(start + text, WIDTH, subsequent_indent=rest)
+
+
+def _points(points: float) -> str:
+    return f"{round(points, 2):g}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,291 @@
+"""Runs a command in bubblewrap: no network, no secrets, nothing to write to but a little memory.
+
+Inside are the system's libraries and this Python, read-only, and an empty `SCRATCH`. Whatever else
+the command may see is named by the caller. Everything is bounded that could hurt the machine, but
+for time and resident memory, which `kernel` watches.
+
+Two ways lead to the same place. An ordinary user gets a user namespace, in which its capabilities
+are worth nothing. Root would keep real ones there and could remount a read-only folder, so it drops
+all of them inside, together with its uid; each slot has its own, for processes are counted by uid.
+"""
+
+import functools
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SCRATCH = Path("/tmp")
+FIRST_UID = 60_706  # systemd's table of uids calls 60706 to 61183 unused
+SLOTS = 478
+SHARED_MEMORY_BYTES = 64 << 20
+OPEN_FILES = 512
+TOOLS = ("bwrap", "prlimit", "setpriv")
+SYSTEM = ("/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime")
+CPUS = "/sys/devices/system/cpu"
+# A Python that cannot read its own library silently takes another one's.
+PROBE = (sys.executable, "-Ic", "import sys; print(sys.base_prefix)")
+MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+
+# System calls that bring memory which no process is charged for, new namespaces (in which a tmpfs
+# has no bound), or much of the kernel's least tested code. Numbers: (x86_64, aarch64).
+DENIED = {
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "io_uring_setup": (425, 425),
+    "keyctl": (250, 219),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "msgget": (68, 186),
+    "perf_event_open": (298, 241),
+    "ptrace": (101, 117),
+    "request_key": (249, 218),
+    "setns": (308, 268),
+    "shmget": (29, 194),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+}
+CLONE = (56, 220)
+CLONE3 = 435  # its flags lie in memory, where a filter cannot look: the C library then uses clone
+AUDIT_ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+NEW_NAMESPACE_FLAGS = 0x7E02_0000
+X32_NUMBERS = 0x4000_0000
+EPERM, ENOSYS = 1, 38
+
+
+def system_call_filter(machine: str) -> bytes:
+    """Returns the seccomp program that refuses the `DENIED` calls and new namespaces.
+
+    Args:
+        machine: the processor, as `platform.machine` names it.
+
+    Raises:
+        ValueError: the numbers of this processor's system calls are not known here.
+    """
+    if machine not in AUDIT_ARCHITECTURES:
+        raise ValueError(f"no system call filter for {machine}, only for x86_64 and aarch64")
+    column = list(AUDIT_ARCHITECTURES).index(machine)
+    load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse = 0x7FFF_0000, 0x0005_0000
+    kill = 0x8000_0000
+    # struct seccomp_data: the call's number at 0, the architecture at 4, arguments from 16.
+    program = [
+        (load, 0, 0, 4),
+        (equal, 1, 0, AUDIT_ARCHITECTURES[machine]),
+        (answer, 0, 0, kill),
+        (load, 0, 0, 0),
+        (at_least, 0, 1, X32_NUMBERS),
+        (answer, 0, 0, kill),
+        (equal, 0, 1, CLONE3),
+        (answer, 0, 0, refuse | ENOSYS),
+    ]
+    for numbers in DENIED.values():
+        program += [(equal, 0, 1, numbers[column]), (answer, 0, 0, refuse | EPERM)]
+    program += [
+        (equal, 0, 3, CLONE[column]),
+        (load, 0, 0, 16),
+        (any_bit, 0, 1, NEW_NAMESPACE_FLAGS),
+        (answer, 0, 0, refuse | EPERM),
+        (answer, 0, 0, allow),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def python_folders() -> list[Path]:
+    """Returns the folders that this Python needs: the environment, its base, the real program."""
+    folders = []
+    for name in (sys.prefix, sys.base_prefix, Path(sys.executable).resolve().parent.parent):
+        for folder in (Path(name), Path(name).resolve()):
+            if not any(folder.is_relative_to(known) for known in [Path("/usr"), *folders]):
+                folders.append(folder)
+    return folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """What a sandboxed command may see; `start` runs one.
+
+    Attributes:
+        slot: which of the sandboxes running side by side this is, from 0.
+        read_only: further files and folders, bound at their own paths.
+        environment: variables beside `PATH`, `HOME`, `LANG` and the like; nothing is inherited.
+    """
+
+    slot: int = 0
+    read_only: Sequence[Path] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    # One sentence for the report.
+    protection = (
+        "Submissions ran in bubblewrap: without network, without the solution, other submissions "
+        "or environment variables, with nothing to write to but a bounded scratch folder."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slot < SLOTS:
+            raise ValueError(f"slot is {self.slot}, expected 0 to {SLOTS - 1}")
+
+    def start(
+        self, command: Sequence[str], folder: Path, *, processes: int, scratch_bytes: int
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command whose output goes to one pipe.
+
+        The command dies with the *thread* that calls this.
+
+        Args:
+            command: program and arguments.
+            folder: the one folder of the machine that the command may write to, bound at its own
+                path, until `seal`.
+            processes: how many processes and threads it may have.
+            scratch_bytes: how much its scratch folder holds.
+        """
+        if os.geteuid() == 0:
+            os.chown(folder, FIRST_UID + self.slot, -1)
+            identity, command = [], as_user(command, FIRST_UID + self.slot)
+        else:
+            identity = ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+            identity += ["--cap-drop", "ALL", "--disable-userns"]
+        command = limit(command, processes=processes, file_bytes=scratch_bytes)
+        with tempfile.TemporaryFile() as program:
+            program.write(system_call_filter(platform.machine()))
+            program.seek(0)
+            return launch(
+                [
+                    *("bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
+                    *("--unshare-cgroup-try", *identity, "--hostname", "sandbox"),
+                    *("--die-with-parent", "--new-session"),
+                    *self._mounts(folder, scratch_bytes),
+                    *("--seccomp", str(program.fileno()), "--chdir", str(SCRATCH), "--", *command),
+                ],
+                environment(SCRATCH, self.environment),
+                pass_fds=[program.fileno()],
+            )
+
+    def seal(self, folder: Path) -> None:
+        """Takes the writable folder away, for good: no file can be made in a deleted folder."""
+        shutil.rmtree(folder)
+
+    def _mounts(self, folder: Path, scratch_bytes: int) -> list[str]:
+        arguments = ["--proc", "/proc", "--dev", "/dev"]
+        arguments += ["--perms", "1777", "--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
+        arguments += ["--perms", "1777", "--size", str(scratch_bytes), "--tmpfs", str(SCRATCH)]
+        bound = [Path(name) for name in (*SYSTEM, CPUS) if Path(name).exists()]
+        for name in map(Path, MERGED):
+            if name.is_symlink():
+                arguments += ["--symlink", str(name.readlink()), str(name)]
+            elif name.exists():
+                bound.append(name)
+        bound += [*python_folders(), *(path.absolute() for path in self.read_only)]
+        # Parents that bubblewrap makes unasked are closed to all but root.
+        parents = {parent for path in [*bound, folder] for parent in path.parents[:-1]}
+        for parent in sorted(parents - {SCRATCH}):
+            if not any(parent.is_relative_to(path) for path in bound):
+                arguments += ["--perms", "0755", "--dir", str(parent)]
+        for path in bound:
+            arguments += ["--ro-bind", str(path), str(path)]
+        arguments += ["--bind", str(folder), str(folder)]
+        return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+class Unsandboxed(Sandbox):
+    """The second best, where namespaces are missing: another account, if root may give one.
+
+    It bounds processes, threads and files for that account, and hides the variables; nothing else.
+    """
+
+    @property
+    def protection(self) -> str:
+        if _other_account_works():
+            return (
+                "NO SANDBOX: submissions ran under an account of their own, with network, and could"
+                " read whatever every account of this machine may read."
+            )
+        return (
+            "NO SANDBOX: submissions ran as the grader itself and could read and change whatever "
+            "it can."
+        )
+
+    def start(
+        self, command: Sequence[str], folder: Path, *, processes: int, scratch_bytes: int
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command at home in `folder`, which stays writable; see `Sandbox.start`."""
+        if _other_account_works():
+            os.chown(folder, FIRST_UID + self.slot, -1)
+            command = as_user(command, FIRST_UID + self.slot)
+            command = limit(command, processes=processes, file_bytes=scratch_bytes)
+        return launch(command, environment(folder, self.environment), cwd=folder)
+
+    def seal(self, folder: Path) -> None:
+        """Does nothing: the folder is also the command's scratch folder."""
+
+
+def limit(command: Sequence[str], *, processes: int, file_bytes: int) -> list[str]:
+    # One byte of core switches dumps off even where the machine pipes them into a program.
+    return [
+        *("prlimit", f"--nproc={processes}", f"--fsize={file_bytes}", f"--nofile={OPEN_FILES}"),
+        *("--core=1", "--", *command),
+    ]
+
+
+def as_user(command: Sequence[str], uid: int) -> list[str]:
+    drop = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", *drop, "--", *command]
+
+
+def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **extra,
+    }
+
+
+def launch(command: Sequence[str], variables: Mapping[str, str], **options) -> subprocess.Popen:
+    program = shutil.which(command[0])
+    if program is None:
+        raise FileNotFoundError(f"{command[0]} is not installed")
+    return subprocess.Popen(
+        [program, *command[1:]],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        **options,
+    )
+
+
+@functools.cache
+def why_unavailable() -> str:
+    """Returns '' where a sandbox works, else why not, in words; it tries one, once."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)} (Debian: apt-get install bubblewrap)"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            process = Sandbox().start(
+                PROBE, Path(folder), processes=64, scratch_bytes=SHARED_MEMORY_BYTES
+            )
+        except ValueError as error:
+            return str(error)
+        with process:
+            said = process.communicate()[0].decode(errors="replace").strip()
+    return "" if said == sys.base_prefix else f"bubblewrap fails here: {said}"
+
+
+@functools.cache
+def _other_account_works() -> bool:
+    if os.geteuid() != 0 or not all(map(shutil.which, ("setpriv", "prlimit"))):
+        return False
+    with launch(as_user(PROBE, FIRST_UID), environment(SCRATCH, {}), cwd="/") as process:
+        return process.communicate()[0].decode(errors="replace").strip() == sys.base_prefix

@@ -1,0 +1,412 @@
+"""Finds the answers in whatever notebook a student hands in.
+
+The solution says what the exercises are: each of its exercise cells defines some names, and an
+answer is what defines them in the submission, in one cell or in several, wherever they stand.
+
+1.  Cells that the solution gives, word for word, are left out. All others are the student's.
+2.  The last cell that defines an exercise's names is its answer, as Run All would leave it. Cells
+    that are not Python, because of open gaps or other errors, count only if there is none.
+3.  Of the student's cells up to the answer those statements are run, in their order, that bind its
+    names and, in turn, those that bind what these read. Imports of `*` and of `__future__` always
+    are.
+4.  Never run is what binds a name that the solution gives before the exercise or in another one,
+    and what loops: given code is the solution's, and a loop is work, not a definition.
+
+So `pool.interact()` beside an answer does no harm, nor does what an old template imports. What is
+not run is listed. IPython's magics become calls, as in IPython, and calls are what no answer needs;
+of `%%time` and `%%capture` the code below is read.
+
+Submissions are hostile: reading one takes bounded time and memory, and raises nothing.
+"""
+
+import ast
+import bisect
+import re
+import symtable
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from IPython.core import inputtransformer2
+
+from grading import UsageError
+from grading.gaps import EXERCISE
+from grading.notebook import CodeCell, UnreadableError, read_code_cells
+
+MAX_MAGICS = 20  # in a cell
+MAX_LISTED = 10  # cells or lines in a remark
+
+_HEADING = re.compile(rf"^{EXERCISE.pattern}\b", re.MULTILINE)
+_GAP = re.compile(r"[^#]*<YOUR CODE")
+_TRANSPARENT = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What a solution's exercise cell asks for.
+
+    Attributes:
+        name: as in `# Exercise: name`.
+        cell_id: the id of its cell.
+        defines: the names that an answer must define.
+        foreign: the names that an answer may use, and that never come from the submission.
+    """
+
+    name: str
+    cell_id: str
+    defines: frozenset[str]
+    foreign: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A solution's exercises, and the sources of its other code cells."""
+
+    exercises: tuple[Exercise, ...]
+    given: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement at the top level of a cell; an import of several names is several.
+
+    Attributes:
+        cell_number: the cell's place in the notebook, from 1.
+        line: its first line in the cell, from 1.
+        text: its source.
+        binds: names that it may define.
+        changes: names that need what was bound to them before.
+        reads: names that it reads when it runs.
+        reads_later: names that its functions read when they are called.
+    """
+
+    cell_number: int
+    line: int
+    text: str
+    binds: frozenset[str]
+    changes: frozenset[str]
+    reads: frozenset[str]
+    reads_later: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A student's answer to one exercise.
+
+    Attributes:
+        exercise: the exercise's name.
+        state: `complete`, `open` (gaps are left), `broken` (not Python) or `missing`.
+        problem: why it is not complete.
+        cell_number: the cell that counts, from 1; 0 if there is none.
+        source: what to run of that cell, every line where it was; empty unless complete.
+        helpers: what to run before, one by one. If one fails, say the import of something that is
+            not installed, go on: it need not matter.
+        remarks: what a teacher may want to know.
+    """
+
+    exercise: str
+    state: str
+    problem: str = ""
+    cell_number: int = 0
+    source: str = ""
+    helpers: tuple[Statement, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What to run, in order; empty unless the answer is complete."""
+        return (*(helper.text for helper in self.helpers), self.source) if self.source else ()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a student handed in.
+
+    Attributes:
+        answers: one for each exercise, by its name.
+        remarks: what a teacher may want to know.
+        problem: why the file is no notebook that can be read, or nothing.
+    """
+
+    answers: dict[str, Answer]
+    remarks: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def read_assignment(solution: Path) -> Assignment:
+    """Reads a solution notebook.
+
+    Raises:
+        UsageError: it cannot be read, or an exercise cell is not Python.
+    """
+    try:
+        cells = [_Cell(cell) for cell in read_code_cells(solution)]
+    except UnreadableError as error:
+        raise UsageError(f"{solution}: {error}") from None
+    exercises, given, before = [], [], set()
+    headings = [(cell, EXERCISE.match(cell.source)) for cell in cells]
+    asked = frozenset().union(*(cell.binds for cell, heading in headings if heading))
+    for cell, heading in headings:
+        if heading and cell.problem:
+            raise UsageError(f"{solution}: {cell.problem}")
+        if heading and not cell.binds:
+            raise UsageError(f"{solution}: cell {cell.number} is an exercise, but defines nothing")
+        if heading:
+            foreign = (asked | before) - cell.binds - {"_", "*"}
+            exercises.append(Exercise(heading[1], cell.id, cell.binds, foreign))
+        else:
+            given.append(_normalise(cell.source))
+            before |= cell.binds
+    return Assignment(tuple(exercises), frozenset(given))
+
+
+def read_submission(path: Path, assignment: Assignment) -> Submission:
+    """Reads a student's file, whatever it is; raises nothing."""
+    try:
+        code = read_code_cells(path)
+    except UnreadableError as error:
+        answers = {e.name: Answer(e.name, "missing", str(error)) for e in assignment.exercises}
+        return Submission(answers, problem=str(error))
+    cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in assignment.given]
+    answers, used = {}, set()
+    for exercise in assignment.exercises:
+        answers[exercise.name], needed = _find_answer(exercise, cells)
+        used.update(needed)
+    counted = {answer.cell_number for answer in answers.values()}
+    return Submission(answers, tuple(_list_unused(cells, used, counted)))
+
+
+class _Cell:
+    """A student's cell; without a problem, and with statements, if it is Python."""
+
+    def __init__(self, cell: CodeCell):
+        self.number, self.id, self.source = cell
+        self.statements: list[Statement] = []
+        self.state = self.problem = ""
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                self.statements = list(_read_statements(cell))
+        except SyntaxError as error:
+            self.state = "broken"
+            where = f"cell {cell.number}, line {error.lineno or 1}"
+            self.problem = f"{where}: this is not Python: {str(error.msg)[:100]}"
+        except Exception:  # parsers fail in many ways over what is hostile or too deeply nested
+            self.state = "broken"
+            self.problem = f"cell {cell.number} cannot be read as Python"
+        lines = enumerate(cell.source.split("\n"), 1)
+        if self.problem and (gaps := [number for number, line in lines if _GAP.match(line)]):
+            self.state = "open"
+            are = "gap is" if len(gaps) == 1 else "gaps are"
+            self.problem = f"cell {cell.number}: {len(gaps)} {are} open, in {_list('line', gaps)}"
+        self.binds = frozenset().union(*(s.binds for s in self.statements))
+
+    def is_meant_for(self, exercise: Exercise) -> bool:
+        """Whether the id, a comment or a line that seems to define something says so."""
+        names = "|".join(exercise.defines)
+        defining = rf"^(?:(?:async +)?def|class) +(?:{names})\b|^(?:{names}) *(?::[^=\n]*)?=(?!=)"
+        return (
+            self.id == exercise.cell_id
+            or any(heading[1] == exercise.name for heading in _HEADING.finditer(self.source))
+            or bool(self.problem and re.search(defining, self.source, re.MULTILINE))
+        )
+
+
+def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[Statement]]:
+    """Returns the answer, and all statements that it consists of."""
+    name, lacking = exercise.name, exercise.defines
+    defining = [cell for cell in cells if cell.binds & exercise.defines]
+    meant = [cell for cell in cells if cell.is_meant_for(exercise)]
+    if defining:
+        last = defining[-1]
+        needed, lacking = _select(exercise, [c for c in cells if c.number <= last.number])
+        if not lacking:
+            answer = Answer(
+                name,
+                "complete",
+                cell_number=last.number,
+                source=_join(s for s in needed if s.cell_number == last.number),
+                helpers=tuple(s for s in needed if s.cell_number != last.number),
+                remarks=_list_others({*defining, *meant} - {last}),
+            )
+            return answer, needed
+    if problems := [cell for cell in meant if cell.problem]:
+        *others, last = problems
+        remarks = _list_others(others)
+        return Answer(name, last.state, last.problem, last.number, remarks=remarks), []
+    place = f"cell {meant[-1].number}, where it should be," if meant else "the notebook"
+    return Answer(name, "missing", f"{place} does not define {', '.join(sorted(lacking))}"), []
+
+
+def _select(exercise: Exercise, cells: list[_Cell]) -> tuple[list[Statement], frozenset[str]]:
+    """Returns the statements that an answer needs, and those of its names that nothing binds."""
+    statements = [
+        statement
+        for cell in cells
+        for statement in cell.statements
+        if statement.binds & exercise.defines
+        or not (statement.binds | statement.changes) & exercise.foreign
+    ]
+    binders = defaultdict(list)
+    for i, statement in enumerate(statements):
+        for name in statement.binds | statement.changes:
+            binders[name].append(i)
+    end = len(statements)
+    needed, unbound = set(), set()
+    todo = [(name, end) for name in [*exercise.defines, "*"]]
+    while todo:
+        name, before = todo.pop()
+        # What is read was bound last; functions are called when all has run.
+        last = bisect.bisect_left(binders[name], before) - 1
+        if last < 0:
+            unbound.add(name)
+        elif (i := binders[name][last]) not in needed:
+            needed.add(i)
+            statement = statements[i]
+            todo += [(read, i) for read in statement.reads]
+            todo += [(read, end) for read in statement.reads_later]
+            todo += [(changed, i) for changed in statement.changes if binders[changed][0] < i]
+    return [statements[i] for i in sorted(needed)], unbound & exercise.defines
+
+
+def _list_unused(cells: list[_Cell], used: set[Statement], counted: set[int]) -> Iterator[str]:
+    parts, unused = [], []
+    for cell in cells:
+        lines = [statement.line for statement in cell.statements if statement not in used]
+        if cell.number in counted:
+            if lines:
+                yield f"not run in cell {cell.number}: {_list('line', lines)}"
+        elif cell.problem or lines:
+            (parts if len(lines) < len(cell.statements) else unused).append(cell.number)
+    if parts:
+        yield f"run in part: {_list('cell', parts)}"
+    if unused:
+        yield f"not run: {_list('cell', unused)}"
+
+
+def _list_others(cells: Iterable[_Cell]) -> tuple[str, ...]:
+    numbers = [cell.number for cell in cells]
+    return (f"not used: {_list('cell', numbers)}",) if numbers else ()
+
+
+def _list(noun: str, numbers: Iterable[int]) -> str:
+    numbers = sorted(set(numbers))
+    more = f" and {len(numbers) - MAX_LISTED} more" if len(numbers) > MAX_LISTED else ""
+    return f"{noun}{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:MAX_LISTED]))}{more}"
+
+
+def _join(statements: Iterable[Statement]) -> str:
+    """Puts statements of one cell back into the lines where they stood."""
+    pieces, line = [], 1
+    for statement in statements:
+        pieces += ["\n" * (statement.line - line) or "; " * bool(pieces), statement.text]
+        line = statement.line + statement.text.count("\n")
+    return "".join(pieces)
+
+
+def _normalise(source: str) -> str:
+    return "\n".join(line.rstrip() for line in source.strip().split("\n"))
+
+
+# Statements
+
+
+def _read_statements(cell: CodeCell) -> Iterator[Statement]:
+    magics = _TRANSPARENT.match(cell.source)[0]
+    source = "\n" * magics.count("\n") + cell.source[len(magics) :]
+    if source.lstrip().startswith("%%"):
+        raise SyntaxError(f"it begins with {source.split(maxsplit=1)[0]}")
+    try:
+        # Only a tree: making bytecode of nested comprehensions crashes Python 3.12 and 3.13.
+        tree = ast.parse(source)
+    except SyntaxError:
+        source = _translate_magics(source)
+        tree = ast.parse(source)
+    lines = [line + b"\n" for line in source.encode().split(b"\n")]
+    for node in tree.body:
+        line = min(n.lineno for n in [node, *getattr(node, "decorator_list", [])])
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                node.names = [alias]
+                yield _read_statement(node, cell.number, line, ast.unparse(node))
+        else:
+            text = lines[line - 1 : node.end_lineno]
+            text[-1] = text[-1][: node.end_col_offset]
+            text[0] = text[0][node.col_offset :]
+            yield _read_statement(node, cell.number, line, b"".join(text).decode())
+
+
+def _translate_magics(source: str) -> str:
+    """Does what IPython's `transform_cell` does, but keeps empty lines, and stops early."""
+    lines = [line + "\n" for line in source.split("\n")]
+    n_blank = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    blank, lines = lines[:n_blank], lines[n_blank:]
+    for clean in ("leading_indent", "classic_prompt", "ipython_prompt"):
+        lines = getattr(inputtransformer2, clean)(lines)
+    manager = inputtransformer2.TransformerManager()
+    for _ in range(MAX_MAGICS):
+        changed, lines = manager.do_one_token_transform(lines)
+        if not changed:
+            return "".join(blank + lines)
+    raise SyntaxError(f"it has more than {MAX_MAGICS} magics")
+
+
+def _read_statement(node: ast.stmt, cell_number: int, line: int, text: str) -> Statement:
+    reads, reads_later = _read_names(symtable.symtable(text, "cell", "exec"))
+    nodes = list(_own_nodes(node))
+    binds = {name for n in nodes if (name := _bound_name(n))}
+    changes = {name for n in nodes if (name := _changed_name(n))}
+    is_loop = any(isinstance(n, ast.For | ast.AsyncFor | ast.While) for n in nodes)
+    is_declaration = isinstance(node, ast.AnnAssign) and not node.value
+    if is_loop or is_declaration:
+        binds = changes = set()
+    elif isinstance(node, ast.ImportFrom) and (binds == {"*"} or node.module == "__future__"):
+        binds = changes = {"*"}
+    elif not isinstance(node, _PLAIN_BINDINGS):
+        changes |= binds
+    return Statement(cell_number, line, text, *map(frozenset, (binds, changes, reads, reads_later)))
+
+
+def _read_names(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
+    """Returns what a statement reads when it runs, and what its functions read later."""
+    now, later = {s.get_name() for s in table.get_symbols() if s.is_referenced()}, set()
+    tables = [(child, False) for child in table.get_children()]
+    while tables:
+        child, is_later = tables.pop()
+        is_later = is_later or child.get_type() == "function"
+        names = {s.get_name() for s in child.get_symbols() if s.is_global()}
+        (later if is_later else now).update(names)
+        tables += [(grandchild, is_later) for grandchild in child.get_children()]
+    return now, later
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yields the nodes of a statement that run with it, not those of functions and classes."""
+    yield node
+    if not isinstance(node, _DEFINITIONS):
+        for child in ast.iter_child_nodes(node):
+            # A comprehension keeps its variables to itself.
+            if not (isinstance(node, ast.comprehension) and child is node.target):
+                yield from _own_nodes(child)
+
+
+def _bound_name(node: ast.AST) -> str:
+    """Returns the name that a node binds, if it is one that does."""
+    if isinstance(node, ast.alias):
+        return node.asname or node.name.split(".")[0]
+    if isinstance(node, ast.Name):
+        return node.id if isinstance(node.ctx, ast.Store) else ""
+    name = getattr(node, "name", None)  # of a definition, an exception, a pattern
+    return name if isinstance(name, str) else ""
+
+
+def _changed_name(node: ast.AST) -> str:
+    """Returns the `a` of an assignment to `a.b[c].d`."""
+    if not (isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)):
+        return ""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return getattr(node, "id", "")

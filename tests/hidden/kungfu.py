@@ -1,0 +1,517 @@
+"""What the parts of the homework are worth, and how each is judged from what was measured.
+
+Points stand in the tables `AGENT_PARTS`, `LOSS_PARTS` and `OPTIMIZER_PARTS`: change them there.
+
+How the loss is taken apart. Every measured number is the gradient by one logit or value of a
+stand-in agent. One term at a time is isolated by the inputs alone, so a loss with its weights
+written out can be judged too:
+
+-   `sure`: a logit of 40 on each played action makes it certain: only the value loss is left;
+-   `uniform`: equal logits: played actions are pushed by their advantage, and by nothing else;
+-   `idle`: no rewards, no values: only the entropy is left;
+-   `peaked` minus `idle`, which have the same logits: the policy's gradient;
+-   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from grading.judge import Arrays, Part, factor, is_close
+
+N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 3, 4, 14
+OBS_SHAPE = (42, 42, 4)
+
+# Games end at the first tick, in the middle, at T - 1 and at T.
+ENDS = np.array([[0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [1, 1, 1, 0, 1]], np.float32)
+FIRST_GAME = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)
+OTHER_VALUE_WEIGHT, OTHER_ENTROPY_WEIGHT = 1.7, 0.23
+NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
+
+
+# ------------------------------------------------------------------------------------------ inputs
+
+
+def agent_inputs(generator: np.random.Generator) -> Arrays:
+    """Draws observations `[n_games, height, width, frames]` in [0, 1], and a seed for memories."""
+    shape = (6, *OBS_SHAPE)
+    return {
+        "seed": generator.integers(2**31),
+        "observations": generator.random(shape, np.float32),
+        "other_observations": generator.random(shape, np.float32),
+    }
+
+
+def loss_inputs(generator: np.random.Generator) -> Arrays:
+    """Draws rollouts; gradients stay below ordinary clipping thresholds, 0.5 in all."""
+    shape = (N_GAMES, ROLLOUT_LENGTH + 1)
+    actions = np.argsort(generator.random((N_ACTIONS, *shape)), axis=0)[0].astype(np.int32)
+    actions[:, -1] = 0
+    rewards = generator.uniform(0.1, 0.5, shape).astype(np.float32)
+    rewards[:, -1] = 0
+    peaked = generator.normal(0, 1, (*shape, N_ACTIONS)).astype(np.float32)
+    sure = 40 * np.eye(N_ACTIONS, dtype=np.float32)[actions]
+    plain = {
+        "actions": actions,
+        "rewards": rewards,
+        "values": generator.uniform(0.1, 0.6, shape).astype(np.float32),
+        "is_not_done": np.ones(shape, np.float32),
+        "logits": peaked,
+        "memory": generator.uniform(5, 50, N_GAMES).astype(np.float32),
+        "gamma": np.array(generator.uniform(0.6, 0.9)),
+        "value_loss_weight": np.array(1.0),
+        "entropy_weight": np.array(0.01),
+    }
+    zeros = np.zeros(shape, np.float32)
+    ends = {"is_not_done": ENDS, "rewards": rewards * ENDS}
+    other = generator.uniform(0.1, 0.5, shape).astype(np.float32)
+    other_end = {
+        "is_not_done": ENDS,
+        "rewards": np.where(FIRST_GAME, rewards, other) * ENDS,
+        "values": np.where(FIRST_GAME, plain["values"], other),
+    }
+    idle = {"rewards": zeros, "values": zeros}
+    cases = {
+        "peaked": {},
+        "idle": idle,
+        "peaked_ends": ends,
+        "uniform": {"logits": np.zeros_like(peaked)},
+        "uniform_idle": {"logits": np.zeros_like(peaked), **idle},
+        "sure": {"logits": sure},
+        "sure_ends": {"logits": sure, **ends},
+        "sure_other_end": {"logits": sure, **other_end},
+        "peaked_other_end": other_end,
+        "sure_weighted": {"logits": sure, "value_loss_weight": np.array(OTHER_VALUE_WEIGHT)},
+        "idle_weighted": {**idle, "entropy_weight": np.array(OTHER_ENTROPY_WEIGHT)},
+    }
+    return {
+        f"{name}/{field}": value
+        for name, changes in cases.items()
+        for field, value in (plain | changes).items()
+    }
+
+
+def optimizer_inputs(generator: np.random.Generator) -> Arrays:
+    """Draws where the descent begins."""
+    return {"start": generator.uniform(1, 3, 5).astype(np.float32)}
+
+
+# ------------------------------------------------------------------------------------------- agent
+
+
+def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    logits = measured["base/logits"]
+    n_games = len(measured["inputs/observations"])
+    if logits.shape != (n_games, N_ACTIONS):
+        return f"for {n_games} games they have shape {logits.shape}, not {(n_games, N_ACTIONS)}"
+    if not np.all(np.isfinite(logits)):
+        return "they are not finite numbers"
+    if np.allclose(logits.sum(axis=1), 1, atol=1e-3) and np.all(logits >= 0):
+        return "they are probabilities already"
+    if np.allclose(np.exp(logits).sum(axis=1), 1, atol=1e-3):
+        return "they are log-probabilities already"
+    return _head_problem("logits", measured, accepted)
+
+
+def _value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    value, n_games = measured["base/value"], len(measured["inputs/observations"])
+    if value.shape != (n_games,):
+        return f"for {n_games} games it has shape {value.shape}, not {(n_games,)}"
+    if measured["single/value"].shape != (1,):
+        return f"for one game it has shape {measured['single/value'].shape}, not (1,)"
+    if not np.all(np.isfinite(value)):
+        return "it is not a finite number"
+    return _head_problem("value", measured, accepted)
+
+
+def _head_problem(head: str, measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    """Judges logits or values by the solution's forward on the same parts, else by properties."""
+    rebuilt = [arrays[f"base/{head}"] for arrays in accepted if f"base/{head}" in arrays]
+    base = measured[f"base/{head}"]
+    if rebuilt and not is_close(base, *rebuilt, tolerance=1e-3):
+        return "not what these layers give when the head reads the cell's output"
+    for other, words in (("other", "the observation"), ("blank", "the memory")):
+        if is_close(measured[f"{other}/{head}"], base):
+            return f"{words} makes no difference"
+    return ""
+
+
+def _new_state_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    for part in ("h", "c"):
+        new, old = measured[f"base/{part}"], measured[f"memory/{part}"]
+        if new.shape != old.shape:
+            return f"{part} has shape {new.shape}, not {old.shape}"
+        if is_close(new, old):
+            return "it is the old memory"
+        given_back = measured.get(f"cell/{part}")
+        if given_back is not None and not is_close(
+            measured[f"replayed/{part}"], given_back, tolerance=1e-3
+        ):
+            return "it is not the state that the cell gives back, [h, c]"
+        rebuilt = [arrays[f"base/{part}"] for arrays in accepted if f"base/{part}" in arrays]
+        if rebuilt and not is_close(new, *rebuilt, tolerance=1e-3):
+            return "not what these layers give when the cell reads the backbone's output"
+    return ""
+
+
+OUTPUTS = ("h", "c", "logits", "value")
+
+
+def _games_apart_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    for output in OUTPUTS:
+        base = measured[f"base/{output}"]
+        if not is_close(measured[f"backwards/{output}"][::-1], base, tolerance=1e-3):
+            return f"the order of the games in the batch changes {output}"
+        if not is_close(measured[f"single/{output}"].ravel(), base[:1].ravel(), tolerance=1e-3):
+            return f"the other games in the batch change {output}"
+    return ""
+
+
+def _gradients_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    gradients = measured["gradients"]
+    stuck = int(np.sum(~(gradients > 0)))
+    return f"no gradient reaches {stuck} of {gradients.size} variables" if stuck else ""
+
+
+def _agreement_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    for way in ("compiled", "step"):
+        for output in OUTPUTS:
+            if not is_close(
+                measured[f"{way}/{output}"], measured[f"base/{output}"], tolerance=1e-3
+            ):
+                return f"{output} is another when the agent runs {way}"
+    return ""
+
+
+def _base(*outputs: str):
+    return lambda measured: [measured[f"base/{output}"] for output in outputs]
+
+
+AGENT_PARTS = (
+    Part("logits", "the actor's logits", 5, _logits_problem, _base("logits")),
+    Part("state_value", "the critic's value", 5, _value_problem, _base("value")),
+    Part("new_state", "the memory for the next tick", 5, _new_state_problem, _base("h", "c")),
+    Part("games_apart", "each game on its own", 1, _games_apart_problem, _base(*OUTPUTS)),
+    Part("gradients", "every weight learns", 3, _gradients_problem, lambda m: [m["gradients"]]),
+    Part("agreement", "step and compiled alike", 1, _agreement_problem, _base(*OUTPUTS)),
+)
+
+
+# -------------------------------------------------------------------------------------------- loss
+
+
+def _steps(measured: Arrays, case: str) -> float:
+    """How many steps were taken: moves are divided by it, to judge each other part on its own."""
+    return max(float(measured[f"{case}/n_steps"]), 1.0)
+
+
+def _value_moves(measured: Arrays, case: str) -> np.ndarray:
+    """How each acted-on value is moved, `[n_games, rollout_length]`."""
+    return measured[f"{case}/value_moves"][:, :ROLLOUT_LENGTH] / _steps(measured, case)
+
+
+def _policy_moves(measured: Arrays, case: str) -> np.ndarray:
+    """How the policy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
+    moves = measured[f"{case}/logit_moves"] / _steps(measured, case)
+    return moves - _entropy_moves(measured)
+
+
+def _entropy_moves(measured: Arrays) -> np.ndarray:
+    return measured["idle/logit_moves"] / _steps(measured, "idle")
+
+
+def _pushes(measured: Arrays) -> np.ndarray:
+    """How far each played action is pushed above the others where logits are equal.
+
+    The gradient of log π(a) is 1 - 1/14 for the action and -1/14 for each other, so this is the
+    advantage times a constant, `[n_games, rollout_length]`.
+    """
+    moves = measured["uniform/logit_moves"] / _steps(measured, "uniform")
+    moves = moves - measured["uniform_idle/logit_moves"] / _steps(measured, "uniform_idle")
+    moves = moves[:, :ROLLOUT_LENGTH]
+    actions = measured["inputs/uniform/actions"][:, :ROLLOUT_LENGTH]
+    played = np.take_along_axis(moves, actions[..., None], axis=-1)[..., 0]
+    return played - (moves.sum(axis=-1) - played) / (N_ACTIONS - 1)
+
+
+def _policy_gradient(measured: Arrays, case: str) -> np.ndarray:
+    """What `_policy_moves` should be, given how this very loss pushes actions of equal logits."""
+    logits = measured[f"inputs/{case}/logits"].astype(float)
+    policy = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    direction = np.eye(N_ACTIONS)[measured[f"inputs/{case}/actions"]] - policy
+    pushes = np.pad(_pushes(measured), ((0, 0), (0, 1)))
+    return pushes[..., None] * direction
+
+
+def _value_loss_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    moves = _value_moves(measured, "sure")
+    right = [_value_moves(arrays, "sure") for arrays in accepted]
+    k = factor(moves, *right)
+    if is_close(moves, *right):
+        return ""
+    if np.any(measured["sure/value_moves"][:, ROLLOUT_LENGTH]):
+        # V(s_{t+1}) is pulled too, by -γ times its own tick's move; that is another part's matter.
+        pulled = measured["inputs/sure/gamma"] * np.pad(right[0], ((0, 0), (1, 0)))
+        if is_close(moves, right[0] - pulled[:, :ROLLOUT_LENGTH]):
+            return ""
+    if not np.any(moves):
+        return "no value moves"
+    if k is not None:
+        return f"values move {k:.3g} times as far as they should"
+    return "values are not pulled to r_t + γ·V(s_{t+1})"
+
+
+def _semi_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    last = measured["sure/value_moves"][:, ROLLOUT_LENGTH]
+    return "the value in the target, V(s_{t+1}), is moved as well" if np.any(last) else ""
+
+
+def _value_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    moves = measured["sure_ends/value_moves"], measured["sure_other_end/value_moves"]
+    if not is_close(*(np.where(FIRST_GAME, m, 0) for m in moves)):
+        return "the next game's value gets into the target of a game that is over"
+    if factor(_value_moves(measured, "sure"), *(_value_moves(a, "sure") for a in accepted)):
+        right = [_value_moves(arrays, "sure_ends") for arrays in accepted]
+        if factor(_value_moves(measured, "sure_ends"), *right) is None:
+            return "where is_not_done is 0, and only there, the target must be the reward alone"
+    return ""
+
+
+def _advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    pushes = _pushes(measured)
+    if not np.any(np.abs(pushes) > NOTHING):
+        return "no action is pushed"
+    if factor(pushes, *map(_pushes, accepted)) is None:
+        return "actions are not pushed by the n-step return minus V(s_t)"
+    return ""
+
+
+def _policy_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    pushes, moves = _pushes(measured), _policy_moves(measured, "peaked")
+    if not np.any(np.abs(pushes) > NOTHING):
+        return "no logit moves"
+    k = factor(pushes, *map(_pushes, accepted))
+    if k is not None and k < 0:
+        return "good actions are made rarer"
+    if not is_close(moves, _policy_gradient(measured, "peaked"), tolerance=1e-3):
+        return "it is not the gradient of log π(a_t|s_t) times the advantage"
+    if k is not None and abs(k - 1) > 1e-3:
+        return f"logits move {k:.3g} times as far as they should"
+    return ""
+
+
+def _actor_pull(measured: Arrays) -> np.ndarray:
+    """How far the policy term moves each value, which it should not."""
+    return measured["uniform/value_moves"] - measured["sure/value_moves"]
+
+
+def _constant_advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    # Where played actions have probability 1, log π is 0 and the policy term cannot move a value.
+    same = is_close(measured["uniform/value_moves"], measured["sure/value_moves"], tolerance=1e-3)
+    return "" if same else "the policy term moves the values"
+
+
+def _policy_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    moves = measured["peaked_ends/logit_moves"], measured["peaked_other_end/logit_moves"]
+    if not is_close(*(np.where(FIRST_GAME[..., None], m, 0) for m in moves)):
+        return "the next game's rewards get into the return of a game that is over"
+    if factor(_policy_moves(measured, "peaked"), *(_policy_moves(a, "peaked") for a in accepted)):
+        right = [_policy_moves(arrays, "peaked_ends") for arrays in accepted]
+        if factor(_policy_moves(measured, "peaked_ends"), *right) is None:
+            return "where is_not_done is 0, and only there, the return must be cut"
+    return ""
+
+
+def _entropy_value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    losses = [arrays["idle/loss"] for arrays in accepted]
+    return "" if is_close(measured["idle/loss"], *losses) else "its value is another"
+
+
+def _entropy_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    moves = _entropy_moves(measured)
+    right = [_entropy_moves(arrays) for arrays in accepted]
+    if is_close(moves, *right):
+        return ""
+    k = factor(moves, *right)
+    if k is not None and k < 0:
+        return "the policy is made surer, not less sure"
+    if k is not None:
+        return f"logits move {k:.3g} times as far as they should"
+    return "it is not the mean over games and ticks of -Σ π·log π"
+
+
+def _memory(measured: Arrays, case: str) -> list[np.ndarray]:
+    return [measured[f"{case}/least_memory"], measured[f"{case}/greatest_memory"]]
+
+
+def _memory_passed_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    for ours, right in zip(
+        _memory(measured, "peaked"), _memory(accepted[0], "peaked"), strict=True
+    ):
+        if not is_close(ours, right):
+            return "a tick does not get the memory of the tick before"
+    return ""
+
+
+def _memory_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    # What a tick hands on reaches the first action's logit in every later tick of the rollout.
+    by_tick = measured["peaked/logit_moves"][:, :, 0].sum(axis=0)
+    later = np.append(np.cumsum(by_tick[::-1])[::-1][1:], 0)
+    same = is_close(measured["peaked/memory_moves"], later, tolerance=1e-3)
+    return "" if same else "gradients do not flow back through the memory"
+
+
+def _memory_reset_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    right = _memory(accepted[0], "peaked_ends")
+    ours = _memory(measured, "peaked_ends")
+    if all(is_close(a, b) for a, b in zip(ours, right, strict=True)):
+        return ""
+    if _memory_passed_problem(measured, accepted):  # told there; here only: is it ever wiped?
+        wiped = np.pad(ENDS[:, :-1] == 0, ((0, 0), (1, 0)))
+        return "" if np.all(ours[1][wiped] == 0) else "a finished game's memory is not wiped"
+    return "a finished game's memory is not wiped, or another's is"
+
+
+def _weights_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    values = _value_moves(measured, "sure_weighted"), _value_moves(measured, "sure")
+    if not is_close(values[0], OTHER_VALUE_WEIGHT * values[1], tolerance=1e-3):
+        return "value_loss_weight does not weigh the value loss"
+    entropy = measured["idle_weighted/logit_moves"], measured["idle/logit_moves"]
+    if not is_close(entropy[0], OTHER_ENTROPY_WEIGHT / 0.01 * entropy[1], tolerance=1e-3):
+        return "entropy_weight does not weigh the entropy"
+    return ""
+
+
+def _returned_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    loss = measured["peaked/loss"]
+    if loss.shape != () or loss.dtype.kind != "f":
+        return f"it is an array of shape {loss.shape}, not one number"
+    terms = (_value_loss_problem, _advantage_problem, _policy_problem, _entropy_value_problem)
+    if any(problem(measured, accepted) for problem in terms):
+        return ""  # a wrong term makes a wrong sum, and has been told
+    right = [arrays["peaked/loss"] for arrays in accepted]
+    return "" if is_close(loss, *right, tolerance=1e-3) else "it is not the sum of the three terms"
+
+
+def _step_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    steps = int(measured["peaked/n_steps"])
+    return "" if steps == 1 else f"the optimizer takes {steps} steps in one call"
+
+
+LOSS_PARTS = (
+    Part(
+        "value_loss",
+        "value loss: V(s_t) is pulled to its target",
+        8,
+        _value_loss_problem,
+        lambda m: [_value_moves(m, "sure"), m["sure/n_steps"]],
+    ),
+    Part(
+        "semi_gradient",
+        "value loss: its target is a constant",
+        4,
+        _semi_gradient_problem,
+        lambda m: [m["sure/value_moves"]],
+    ),
+    Part(
+        "advantage",
+        "policy: the advantage",
+        6,
+        _advantage_problem,
+        lambda m: [_pushes(m), m["peaked/n_steps"], m["uniform/value_moves"]],
+    ),
+    Part(
+        "policy_gradient",
+        "policy: log π times the advantage, maximised",
+        6,
+        _policy_problem,
+        lambda m: [_policy_moves(m, "peaked"), m["peaked/n_steps"], _actor_pull(m)],
+    ),
+    Part(
+        "constant_advantage",
+        "policy: the advantage is a constant",
+        4,
+        _constant_advantage_problem,
+        lambda m: [_actor_pull(m), _policy_moves(m, "peaked")],
+    ),
+    Part(
+        "entropy_value",
+        "entropy: its value",
+        2,
+        _entropy_value_problem,
+        lambda m: [m["idle/loss"]],
+    ),
+    Part(
+        "entropy_gradient",
+        "entropy: its gradient",
+        6,
+        _entropy_gradient_problem,
+        lambda m: [_entropy_moves(m), m["idle/n_steps"]],
+    ),
+    Part(
+        "value_ends",
+        "episode ends in the value's target",
+        3,
+        _value_ends_problem,
+        lambda m: [_value_moves(m, "sure_ends")],
+    ),
+    Part(
+        "policy_ends",
+        "episode ends in the returns",
+        3,
+        _policy_ends_problem,
+        lambda m: [_policy_moves(m, "peaked_ends")],
+    ),
+    Part(
+        "memory_passed",
+        "memory: from tick to tick",
+        2,
+        _memory_passed_problem,
+        lambda m: _memory(m, "peaked"),
+    ),
+    Part(
+        "memory_gradient",
+        "memory: gradients through time",
+        2,
+        _memory_gradient_problem,
+        lambda m: [m["peaked/memory_moves"], *_memory(m, "peaked")],
+    ),
+    Part(
+        "memory_reset",
+        "memory: wiped when a game is over",
+        1,
+        _memory_reset_problem,
+        lambda m: _memory(m, "peaked_ends"),
+    ),
+    Part(
+        "weights",
+        "the weights of the terms",
+        1,
+        _weights_problem,
+        lambda m: [m["sure_weighted/value_moves"], m["idle_weighted/logit_moves"]],
+    ),
+    Part(
+        "returned", "the loss that comes back", 1, _returned_problem, lambda m: [m["peaked/loss"]]
+    ),
+    Part("step", "one step of the optimizer", 1, _step_problem, lambda m: [m["peaked/n_steps"]]),
+)
+
+
+# --------------------------------------------------------------------------------------- optimizer
+
+
+def _optimizer_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+    path = measured["path"].astype(float)
+    if path.shape != (4, 5) or not np.all(np.isfinite(path)):
+        return "its steps lead to NaN or infinity"
+    downhill = -np.sum((path[1:] - path[:-1]) * path[0], axis=1)
+    if np.all(path[1:] == path[0]):
+        return "it stays where it is: the learning rate is zero"
+    return "" if downhill[0] > 0 else "it goes uphill"
+
+
+OPTIMIZER_PARTS = (
+    Part(
+        "descent", "an optimizer that goes downhill", 10, _optimizer_problem, lambda m: [m["path"]]
+    ),
+)

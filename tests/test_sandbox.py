@@ -1,0 +1,421 @@
+"""The sandbox: what is tried inside fails there, and leaves the machine as it was.
+
+Everything is tried as the account that runs the tests; if that is root, also as an ordinary user,
+whose sandbox is built in another way.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from grading import sandbox
+from grading.sandbox import FIRST_UID, Sandbox, Unsandboxed, python_folders
+
+ROOT = Path(__file__).parent.parent
+NOBODY = 65534
+SCRATCH_BYTES = 8 << 20
+
+DRIVER = f"""
+import json, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from grading.sandbox import Sandbox
+source, read_only, processes = json.load(sys.stdin)
+with tempfile.TemporaryDirectory() as folder:
+    box = Sandbox(read_only=[Path(path) for path in read_only], environment={{"GIVEN": "1"}})
+    command = [sys.executable, "-c", source]
+    with box.start(
+        command, Path(folder), processes=processes, scratch_bytes={SCRATCH_BYTES}
+    ) as process:
+        print(process.communicate()[0].decode(), end="")
+"""
+
+# `attempt` says what became of something forbidden; `call` makes a system call by its number.
+PRELUDE = """
+import ctypes, os, socket, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return "DONE"
+def attempt(what, *arguments):
+    try:
+        what(*arguments)
+        print("DONE", what, *arguments)
+    except OSError as error:
+        print(type(error).__name__)
+def write(path):
+    with open(path, "w") as file:
+        file.write("x")
+"""
+
+
+def as_ordinary_user(command: list[str]) -> list[str]:
+    """Returns a command that runs another as `nobody`, who may then reach Python and project."""
+    view = ["bwrap", "--dev-bind", "/", "/"]
+    for folder in [*python_folders(), ROOT]:
+        closed = [path for path in reversed(folder.parents) if not path.stat().st_mode & 0o001]
+        if closed:
+            shape = ["--perms", "0755", "--tmpfs", str(closed[0])] * (str(closed[0]) not in view)
+            for parent in reversed(folder.parents):
+                if parent.is_relative_to(closed[0]) and parent != closed[0]:
+                    shape += ["--perms", "0755", "--dir", str(parent)]
+            view += [*shape, "--ro-bind", str(folder), str(folder)]
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    return [*view, "--", *drop, *command]
+
+
+@pytest.fixture(params=["own account", "ordinary user"] if os.geteuid() == 0 else ["own account"])
+def inside(request):
+    """Runs Python source in a sandbox, and returns what it printed."""
+
+    def run(source: str, *, read_only: tuple[Path, ...] = (), processes: int = 64) -> str:
+        command = [sys.executable, "-c", DRIVER]
+        if request.param == "ordinary user":
+            command = as_ordinary_user(command)
+        done = subprocess.run(
+            command,
+            input=json.dumps([PRELUDE + source, list(map(str, read_only)), processes]),
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env={**os.environ, "SECRET": "canary"},
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every account may read and write, as `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def remove_debris(folders: Sequence[str | Path]) -> list[Path]:
+    """Returns what a sandbox that leaked has written, and takes it away."""
+    written = [path for path in (Path(folder, "hacked") for folder in folders) if path.exists()]
+    for path in written:
+        path.unlink()
+    return written
+
+
+def test_a_sandbox_works_here():
+    assert sandbox.why_unavailable() == ""
+
+
+def test_the_environment_of_the_grader_is_absent(inside):
+    printed = inside("""
+print(*sorted(os.environ))
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        print(open(f"/proc/{pid}/environ").read())
+    except PermissionError:
+        pass
+""")
+    names = "GIVEN HOME LANG PATH PWD PYTHONDONTWRITEBYTECODE TMPDIR USER"
+    assert printed.split("\n", 1)[0] == names
+    assert "canary" not in printed
+
+
+def test_files_of_the_machine_are_absent(inside, open_folder):
+    secret = open_folder / "solution.ipynb"
+    secret.write_text("canary")
+    paths = [secret, ROOT / "pyproject.toml", ROOT / "grading", ROOT / "solutions"]
+    paths += [Path("/etc/passwd"), Path("/etc/shadow"), Path("/home"), Path("/var"), Path("/run")]
+    printed = inside(f"print([path for path in {list(map(str, paths))} if os.path.exists(path)])")
+    assert printed == "[]\n"
+
+
+def test_what_is_bound_can_be_read_and_not_written(inside, open_folder):
+    given = open_folder / "given.py"
+    given.write_text("x = 1")
+    given.chmod(0o666)
+    source = f"print(open({str(given)!r}).read()); attempt(write, {str(given)!r})"
+    assert inside(source, read_only=(given,)) == "x = 1\nOSError\n"
+    assert given.read_text() == "x = 1"
+
+
+def test_nothing_can_be_written_but_scratch(inside):
+    folders = ["/", "/usr", "/etc", "/dev", "/proc/sys/kernel", "/sys/devices/system/cpu"]
+    folders += [*map(str, python_folders()), str(Path(sys.prefix) / "lib")]
+    printed = inside(f"for folder in {folders}: attempt(write, folder + '/hacked')")
+    assert remove_debris(folders) == []
+    assert len(printed.splitlines()) == len(folders)
+    assert set(printed.splitlines()) <= {"OSError", "PermissionError", "FileNotFoundError"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "size"), [("/tmp", SCRATCH_BYTES), ("/dev/shm", sandbox.SHARED_MEMORY_BYTES)]
+)
+def test_writable_folders_are_bounded(inside, folder, size):
+    printed = inside(f"""
+written = 0
+try:
+    for number in range(1000):
+        with open(f"{folder}/{{number}}", "wb", buffering=0) as file:
+            written += file.write(bytes(1 << 20))
+except OSError as error:
+    print(error.strerror, written)
+""")
+    assert printed.startswith("No space left on device")
+    assert size - (1 << 20) <= int(printed.split()[-1]) <= size
+
+
+def test_a_single_file_is_bounded_wherever_it_lies(inside):
+    printed = inside(f"""
+with open("/dev/shm/large", "wb", buffering=0) as file:
+    file.write(bytes({SCRATCH_BYTES}))
+    attempt(file.write, b"x")
+""")
+    assert printed == "OSError\n"
+
+
+def test_there_is_no_network(inside):
+    name = f"\0sandbox-test-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind(name)
+        abstract.listen()
+        printed = inside(f"""
+attempt(socket.create_connection, ("127.0.0.1", {tcp.getsockname()[1]}), 2)
+attempt(socket.socket(socket.AF_UNIX).connect, {name!r})
+attempt(socket.getaddrinfo, "example.org", 80)
+attempt(socket.create_connection, ("192.0.2.1", 80), 2)
+""")
+    assert printed == "ConnectionRefusedError\nConnectionRefusedError\ngaierror\nOSError\n"
+
+
+def test_a_read_only_folder_cannot_be_remounted(inside, open_folder):
+    (open_folder / "given.py").write_text("x = 1")
+    printed = inside(
+        f"""
+REMOUNT, BIND = 32, 4096
+for folder in (b"/usr", {str(open_folder).encode()}, b"/"):
+    print(libc.mount(None, folder, None, REMOUNT | BIND, None), ctypes.get_errno())
+    attempt(write, folder + b"/hacked")
+print(libc.umount2({str(open_folder).encode()}, 2), ctypes.get_errno())
+""",
+        read_only=(open_folder,),
+    )
+    assert remove_debris(["/usr", open_folder]) == []
+    assert printed == "-1 1\nOSError\n" * 3 + "-1 1\n"
+
+
+def test_privileges_are_gone_for_good(inside):
+    printed = inside("""
+for line in open("/proc/self/status"):
+    if line.startswith(("Cap", "NoNewPrivs", "Seccomp:", "Groups")):
+        print(*line.split())
+for number in (0, 1000, 65533):
+    attempt(os.setuid, number)
+    attempt(os.setgid, number)
+attempt(os.setgroups, [0])
+attempt(os.chroot, "/tmp")
+print(subprocess.run(["su", "-c", "id"], capture_output=True).returncode != 0)
+""")
+    assert printed.count("0000000000000000\n") == 5
+    assert "NoNewPrivs: 1\n" in printed
+    assert "Seccomp: 2\n" in printed
+    assert "DONE" not in printed
+    assert printed.endswith("True\n")
+
+
+@pytest.mark.parametrize("flag", [0x2_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000])
+def test_no_namespace_can_be_made(inside, flag):
+    printed = inside(f"""
+CLONE = {{"x86_64": 56, "aarch64": 220}}[os.uname().machine]
+attempt(lambda: call(CLONE, {flag} | 17, 0, 0, 0, 0))
+print(libc.unshare({flag}), ctypes.get_errno())
+attempt(lambda: call(435, 0, 0))
+""")
+    assert printed == "PermissionError\n-1 1\nOSError\n"
+
+
+def test_memory_that_belongs_to_no_process_is_refused(inside):
+    printed = inside("""
+attempt(os.memfd_create, "hidden")
+print(libc.shmget(0, 1 << 20, 0o1600), ctypes.get_errno())
+print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())
+""")
+    assert printed == "PermissionError\n-1 1\n-1 1\n"
+
+
+def test_processes_of_the_machine_can_be_neither_seen_nor_killed(inside):
+    with subprocess.Popen(["sleep", "100"]) as bystander:
+        printed = inside(f"""
+print(len([name for name in os.listdir("/proc") if name.isdigit()]) < 5)
+print(os.path.exists("/proc/{bystander.pid}"))
+attempt(os.kill, {bystander.pid}, 9)
+assert os.getppid() == 1, "what follows would hit the machine"
+attempt(os.kill, -1, 9)
+subprocess.run(["pkill", "-9", "sleep|bwrap|pytest"], stderr=subprocess.DEVNULL)
+try:
+    os.kill(1, 9)
+except PermissionError:
+    pass  # where it is permitted, nothing happens: a first process takes no signals from inside
+print("alive")
+""")
+        assert bystander.poll() is None
+        bystander.kill()
+    assert printed == "True\nFalse\nProcessLookupError\nProcessLookupError\nalive\n"
+
+
+def test_a_fork_bomb_is_bounded(inside):
+    printed = inside(
+        """
+import time
+children = 0
+try:
+    while children < 200:
+        if os.fork() == 0:
+            time.sleep(100)
+        children += 1
+    print("unbounded", children)
+except OSError as error:
+    print(error.strerror, children, flush=True)
+os._exit(0)
+""",
+        processes=40,
+    )
+    reason, _, number = printed.strip().rpartition(" ")
+    assert reason == "Resource temporarily unavailable"
+    assert 20 < int(number) < 40
+    assert subprocess.run(["true"]).returncode == 0
+
+
+def test_threads_count_as_processes(inside):
+    printed = inside(
+        """
+import threading, time
+try:
+    for number in range(1000):
+        threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+except RuntimeError as error:
+    print(error, number < 40, flush=True)
+os._exit(0)
+""",
+        processes=40,
+    )
+    assert printed == "can't start new thread True\n"
+
+
+def start(command: list[str], folder: Path, **options) -> subprocess.Popen[bytes]:
+    return Sandbox(**options).start(command, folder, processes=64, scratch_bytes=SCRATCH_BYTES)
+
+
+def test_of_a_project_around_the_environment_only_the_environment_is_seen(tmp_path):
+    (tmp_path / "solution.py").write_text("canary")
+    python = tmp_path / ".venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", python.parents[1]], check=True)
+    packages = next(python.parents[1].glob("lib/python*/site-packages"))
+    (packages / "project.pth").write_text(str(tmp_path))  # as an editable installation does
+    source = f"import os, sys; print(os.listdir({str(tmp_path)!r}), sys.prefix)"
+    request = json.dumps([source, [], 64])
+    printed = subprocess.run(
+        [python, "-c", DRIVER], input=request, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == f"['.venv'] {python.parents[1]}\n"
+
+
+def test_the_writable_folder_can_be_taken_away_for_good(open_folder):
+    folder = open_folder / "sockets"
+    folder.mkdir()
+    source = f"""
+import os, time
+os.chdir({str(folder)!r})
+open("ready", "w").close()
+for _ in range(500):
+    if os.path.exists("ready"):
+        time.sleep(0.01)
+for attempt in (
+    lambda: open("x", "w"), lambda: os.mkdir("y"), lambda: open({str(folder / "z")!r}, "w"),
+    lambda: os.mkdir({str(folder)!r}), lambda: os.mkfifo("f"),
+):
+    try:
+        attempt()
+        print("DONE")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    with start([sys.executable, "-c", source], folder) as process:
+        while not (folder / "ready").exists():
+            time.sleep(0.01)
+        Sandbox().seal(folder)
+        printed = process.communicate(timeout=20)[0].decode()
+    assert printed.split() == ["FileNotFoundError"] * 3 + ["FileExistsError", "FileNotFoundError"]
+    assert list(open_folder.iterdir()) == []
+
+
+def test_it_dies_with_the_grader(open_folder):
+    source = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from grading.sandbox import Sandbox
+process = Sandbox().start(["sleep", "4321"], Path({str(open_folder)!r}),
+    processes=64, scratch_bytes=1 << 20)
+print(process.pid, flush=True)
+time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as grader:
+        pid = int(grader.stdout.readline())
+        time.sleep(0.2)
+        grader.kill()
+    deadline = time.monotonic() + 5
+    while subprocess.run(["pgrep", "-f", "^sleep 4321"], capture_output=True).returncode == 0:
+        assert time.monotonic() < deadline, f"the sandbox outlived the grader: {pid}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("slot", [0, 7])
+def test_the_account_inside_is_nobody_elses(open_folder, slot):
+    with start(["id", "-u"], open_folder, slot=slot) as process:
+        uid = int(process.communicate()[0])
+    assert uid == (FIRST_UID + slot if os.geteuid() == 0 else NOBODY)
+
+
+@pytest.mark.parametrize("slot", [-1, 478])
+def test_there_are_so_many_slots(slot):
+    for kind in (Sandbox, Unsandboxed):
+        with pytest.raises(ValueError, match=f"slot is {slot}, expected 0 to 477"):
+            kind(slot=slot)
+
+
+def test_missing_programs_are_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    sandbox.why_unavailable.cache_clear()
+    try:
+        assert sandbox.why_unavailable() == (
+            "not installed: bwrap, prlimit, setpriv (Debian: apt-get install bubblewrap)"
+        )
+    finally:
+        sandbox.why_unavailable.cache_clear()
+
+
+def test_an_unknown_processor_has_no_filter():
+    with pytest.raises(ValueError, match="no system call filter for riscv64"):
+        sandbox.system_call_filter("riscv64")
+
+
+def test_without_a_sandbox_the_report_says_so(tmp_path):
+    box = Unsandboxed(environment={"GIVEN": "1"})
+    assert box.protection.startswith("NO SANDBOX: submissions ran")
+    with box.start(
+        ["sh", "-c", 'echo "$GIVEN" "$SECRET" "$HOME"'],
+        tmp_path,
+        processes=64,
+        scratch_bytes=SCRATCH_BYTES,
+    ) as process:
+        assert process.communicate()[0].decode() == f"1  {tmp_path}\n"
