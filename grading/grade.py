@@ -14,22 +14,24 @@ import io
 import secrets
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from grading.judge import Arrays, Part, judge, same_mistake, with_shapes_of
+from grading.judge import Arrays, Part, excuse, judge, same_mistake, with_shapes_of
 from grading.kernel import CellResult, Kernel, Limits
 from grading.notebook import read_code_cells
+from grading.npz import ArchiveError, read_npz
+from grading.play import PlayRules, play
 from grading.results import Check, ExerciseResult, Report
 from grading.sandbox import Sandbox, Unsandboxed
 from grading.submission import Answer, read_assignment, read_submission
 
-MAX_ARRAYS, MAX_ARRAY_BYTES = 500, 16 << 20
+MAX_ARRAY_BYTES = 16 << 20
+PLAY = "play"
 EVERYTHING = ("*",)  # what a mutant loses with which nothing can be measured
 
 
@@ -82,6 +84,7 @@ class Track:
         environment: variables of every kernel.
         exercises: in the notebook's order.
         variants: right answers and mutants.
+        play: what the agent plays for, and how.
         pictures: for some hints what draws a picture of the idea, PNG.
     """
 
@@ -92,12 +95,14 @@ class Track:
     measure: str
     environment: dict[str, str]
     exercises: tuple[ExercisePlan, ...]
+    play: PlayRules
     variants: Sequence[Variant]
     pictures: Mapping[str, Callable[[], bytes]]
 
     def part_names(self) -> list[tuple[str, str]]:
         """Returns exercise and name of every part, in order."""
-        return [(plan.name, part.name) for plan in self.exercises for part in plan.parts]
+        parts = [(plan.name, part.name) for plan in self.exercises for part in plan.parts]
+        return [*parts, (PLAY, PLAY)]
 
 
 class GraderError(RuntimeError):
@@ -122,7 +127,7 @@ class Grader(contextlib.AbstractContextManager):
         limits: Limits | None = None,
     ):
         self.track = track
-        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self.seed = secrets.randbits(53) if seed is None else seed
         self.limits = limits or Limits()
         self._sandbox = Sandbox if sandboxed else Unsandboxed
         self._assignment = read_assignment(track.solution)
@@ -138,8 +143,12 @@ class Grader(contextlib.AbstractContextManager):
         """Which sandbox holds the student's code, in a sentence."""
         return self._make_sandbox(0).protection
 
-    def grade(self, path: Path) -> Report:
+    def grade(self, path: Path, weights: Path | None = None) -> Report:
         """Grades one submission.
+
+        Args:
+            path: the notebook.
+            weights: the weights that were handed in with it; None if none were.
 
         Raises:
             GraderError: if the grader fails, not the submission.
@@ -151,14 +160,16 @@ class Grader(contextlib.AbstractContextManager):
         if complete:
             for name, measured in self._measure_answers(complete).items():
                 results[name] = self._judge(answers[name], measured)
+        played, video = self._play(answers[self.track.play.agent], weights)
         return Report(
             assignment=self.track.name,
             submission=path.name,
             seed=self.seed,
             protection=self.protection,
-            exercises=tuple(results[plan.name] for plan in self.track.exercises),
+            exercises=(*(results[plan.name] for plan in self.track.exercises), played),
             reason=submission.problem,
             remarks=submission.remarks,
+            video=video,
         )
 
     def try_variant(self, variant: Variant) -> ExerciseResult:
@@ -198,6 +209,11 @@ class Grader(contextlib.AbstractContextManager):
         kernel = Kernel(self._make_sandbox(0), limits)
         return self._cleanup.enter_context(kernel)
 
+    def _add_kit(self, kernel: Kernel) -> None:
+        """Lets a kernel import the kit."""
+        folder = str(self._kit)
+        kernel.run(f"import sys\nif {folder!r} not in sys.path: sys.path.insert(0, {folder!r})")
+
     def _run(
         self, kernel: Kernel, exercise: str, sources: Sequence[str], inputs: Arrays
     ) -> CellResult:
@@ -206,11 +222,9 @@ class Grader(contextlib.AbstractContextManager):
         np.savez(file, **inputs)
         encoded = base64.b64encode(file.getvalue()).decode()
         result = f"result_{secrets.token_hex(8)}"
+        self._add_kit(kernel)
         cell = f"""
-import base64, io, sys
-if {str(self._kit)!r} not in sys.path:
-    sys.path.insert(0, {str(self._kit)!r})
-import numpy
+import base64, io, numpy
 import {self.track.measure} as measure
 {result} = measure.run(
     {exercise!r}, {list(sources)!r}, dict(numpy.load(io.BytesIO(base64.b64decode({encoded!r}))))
@@ -236,7 +250,7 @@ import {self.track.measure} as measure
         result = self._run(self._reference, kind, sources, inputs | extra)
         if result.status != "ok" or result.payload is None:
             raise GraderError(f"the solution's kernel failed: {result.error_value}")
-        return _unpack(result.payload) | _named_inputs(inputs)
+        return read_npz(result.payload, MAX_ARRAY_BYTES) | _named_inputs(inputs)
 
     def _cached(self, plan: ExercisePlan, variant: Variant | None) -> Arrays:
         key = plan.name, variant.name if variant else ""
@@ -297,6 +311,22 @@ import {self.track.measure} as measure
                 measured[plan.name] = _read_result(result)
         return measured
 
+    def _play(self, answer: Answer, weights: Path | None) -> tuple[ExerciseResult, bytes | None]:
+        """Lets the agent play for marks, in a kernel of its own; returns the best game, too."""
+        rules = self.track.play
+        title = f"the mean of {rules.n_games} games"
+        if answer.state != "complete" or weights is None:
+            reason = "there is no agent to play" if weights else "no weights were handed in"
+            return ExerciseResult(PLAY, (Check(PLAY, title, 0, rules.maximum),), reason), None
+        sources = [*self._given(answer.sources), *answer.sources]
+        limits = replace(self.limits, total_seconds=2 * rules.seconds)
+        with Kernel(self._make_sandbox(1), limits) as kernel:
+            self._add_kit(kernel)
+            seed = int(np.random.default_rng([self.seed, *PLAY.encode()]).integers(2**63))
+            result = play(kernel, sources, weights, rules, seed)
+        check = Check(PLAY, title, result.points, rules.maximum, result.message)
+        return ExerciseResult(PLAY, (check,), remarks=result.remarks), result.video
+
     def _judge(self, answer: Answer, measured: Arrays | str) -> ExerciseResult:
         plan = self._plan(answer.exercise)
         if isinstance(measured, str):
@@ -308,6 +338,8 @@ import {self.track.measure} as measure
             measured = with_shapes_of(measured, accepted[0])
         checks = judge(plan.parts, measured, accepted)
         checks = self._explain(plan, checks, measured, accepted)
+        if answer.is_foreign:
+            checks = excuse(plan.parts, checks)
         return ExerciseResult(plan.name, tuple(checks), remarks=answer.remarks)
 
 
@@ -333,26 +365,9 @@ def _read_result(result: CellResult) -> Arrays | str:
     if result.payload is None:
         return f"it could not be measured: {result.error_name}: {result.error_value}"[:500]
     try:
-        return _unpack(result.payload)
-    except ValueError as error:
+        return read_npz(result.payload, MAX_ARRAY_BYTES)
+    except ArchiveError as error:
         return f"what its kernel sent back cannot be read: {error}"
-
-
-def _unpack(data: bytes) -> Arrays:
-    """Reads an `.npz` file that may be hostile.
-
-    Raises:
-        ValueError: it is none, it holds objects, or more than it may.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            sizes = [info.file_size for info in archive.infolist()]
-            if len(sizes) > MAX_ARRAYS or sum(sizes) > MAX_ARRAY_BYTES:
-                raise ValueError(f"{len(sizes)} arrays of {sum(sizes)} bytes")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(str(error)) from error
 
 
 def needed_statements(given: str, used_by: str) -> list[str]:

@@ -4,7 +4,7 @@ Nothing of a student's runs here: arrays come in, verdicts go out.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Part:
             the part fails, "" if it holds. Whatever it raises over a submission is a failure too.
         evidence: picks the arrays that the judgement rests on. Two wrong answers are the same
             mistake in this part if these are equal. May raise KeyError where nothing was measured.
+        is_given: whether the student's notebook comes with it; a template that leaves it out is not
+            the student's fault.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Part:
     points: float
     judge: Callable[[Arrays, Sequence[Arrays]], str]
     evidence: Callable[[Arrays], Sequence[np.ndarray]]
+    is_given: bool = False
 
 
 def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE) -> bool:
@@ -78,6 +81,25 @@ def judge(parts: Sequence[Part], measured: Arrays, accepted: Sequence[Arrays]) -
         points = 0 if message else part.points
         checks.append(Check(part.name, part.title, points, part.points, message))
     return checks
+
+
+def excuse(parts: Sequence[Part], checks: Sequence[Check]) -> list[Check]:
+    """Takes failed parts that were to be given out of the reckoning, and spreads their points."""
+    given = {part.name for part in parts if part.is_given}
+    excused = {check.name for check in checks if check.name in given and not check.passed}
+    total = sum(check.maximum for check in checks)
+    share = total / max(sum(c.maximum for c in checks if c.name not in excused), 1e-9)
+    return [
+        replace(
+            check,
+            points=0 if check.name in excused else check.points * share,
+            maximum=0 if check.name in excused else check.maximum * share,
+            message=f"{check.message}; this template leaves it out, and it costs nothing"
+            if check.name in excused
+            else check.message,
+        )
+        for check in checks
+    ]
 
 
 def error_of(measured: Arrays) -> str:

@@ -50,6 +50,7 @@ class PlayRules:
         player: the module that plays in the kernel, where it can be imported. Its `make_player(
             sources, weights, n_games, obs_shape, n_actions)` returns something with
             `act(message)`; see `tests/hidden/player.py`.
+        agent: the exercise whose answer plays.
         obs_shape: of one observation.
         n_actions: actions are 0 to n_actions - 1.
         games: makes as many games as it is told, from seeds that it draws.
@@ -62,6 +63,7 @@ class PlayRules:
     """
 
     player: str
+    agent: str
     obs_shape: tuple[int, ...]
     n_actions: int
     games: Callable[[np.random.Generator, int], AbstractContextManager[Games]] = field(repr=False)

@@ -74,7 +74,8 @@ class GradingSession:
         option = self.config.option
         if track.name not in self.graders:
             self.graders[track.name] = Grader(track, option.grading_seed, not option.no_sandbox)
-        report = self.graders[track.name].grade(path)
+        weights = option.grading_weights or path.with_suffix(".npz")
+        report = self.graders[track.name].grade(path, weights if weights.exists() else None)
         self.reports.append(report)
         return report
 

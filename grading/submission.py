@@ -105,6 +105,8 @@ class Answer:
         source: what to run of that cell, every line where it was; empty unless complete.
         helpers: what to run before, one by one. If one fails, say the import of something that is
             not installed, go on: it need not matter.
+        is_foreign: whether neither id nor heading say whose answer it is, as in notebooks made
+            from another template.
         remarks: what a teacher may want to know.
     """
 
@@ -114,6 +116,7 @@ class Answer:
     cell_number: int = 0
     source: str = ""
     helpers: tuple[Statement, ...] = ()
+    is_foreign: bool = False
     remarks: tuple[str, ...] = ()
 
     @property
@@ -230,6 +233,7 @@ def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[S
                 cell_number=last.number,
                 source=_join(s for s in needed if s.cell_number == last.number),
                 helpers=tuple(s for s in needed if s.cell_number != last.number),
+                is_foreign=not last.is_meant_for(exercise),
                 remarks=_list_others({*defining, *meant} - {last}),
             )
             return answer, needed

@@ -360,7 +360,7 @@ def request():
         "raw(message(b'<IDS|MSG>', b'', b'[' * 100000, b'[' * 100000, b'', b'[' * 100000))",
         "p = request()\n"
         "for content in (b'[' * 100000, b'null', b'[]', b'\\xff\\xfe', b'{', b'1' * 9999):\n"
-        "    raw(message(b'<IDS|MSG>', b'', p, p, b'{}', content))",
+        "    raw(message(b'<IDS|MSG>', b'', b'{\"msg_type\": 1}', p, b'{}', content))",
         "p = request()\n"
         "for kind in (b'{}', b'[]', b'{\"msg_type\": []}', b'{\"msg_type\": null}'):\n"
         "    raw(message(b'<IDS|MSG>', b'', kind, p, b'{}', b'{}'))",
@@ -382,6 +382,13 @@ def test_whatever_the_kernel_sends_ends_in_a_result(impatient, source):
     impatient.run("pass", fetch="b'1'")
     assert time.monotonic() - began < 2 + 2 * AT_ONCE
     assert psutil.Process().memory_info().rss - resident < 100 << 20
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_an_unfinished_message_is_refused_when_it_grows(kernel, size):
+    kernel.run(RAW)
+    result = kernel.run(f"for _ in range(1000): raw(frame(bytes({size}), 1))\nraw(message(b''))")
+    assert result.status == "output"
 
 
 def test_a_message_that_would_grow_when_parsed_is_refused(kernel):

@@ -12,15 +12,16 @@ class AnswerError(Exception):
     """A student's code failed or broke its contract; the message says how, in their terms."""
 
 
-def run_cells(name: str, sources: Sequence[str]) -> dict[str, Any]:
+def run_cells(name: str, sources: Sequence[str], **provided: Any) -> dict[str, Any]:
     """Runs cells in a namespace of their own and returns it.
 
     Args:
         name: of the exercise, for tracebacks.
         sources: the answer last. Cells before may fail: what they were to define is missing then,
             and nothing else.
+        provided: globals that other cells would have made.
     """
-    namespace: dict[str, Any] = {"__name__": "__main__"}
+    namespace: dict[str, Any] = {"__name__": "__main__", **provided}
     for number, source in enumerate(sources):
         file = f"<cell {name} {number}>"
         # tf.function reads the source of what it compiles through this cache, tracebacks do, too.

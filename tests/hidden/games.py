@@ -77,6 +77,7 @@ def _newest(observations: np.ndarray) -> np.ndarray:
 
 RULES = PlayRules(
     player="play_tensorflow",
+    agent="agent",
     obs_shape=OBS_SHAPE,
     n_actions=14,
     games=KungFuGames,

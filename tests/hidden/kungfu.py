@@ -461,6 +461,7 @@ LOSS_PARTS = (
         3,
         _policy_ends_problem,
         lambda m: [_policy_moves(m, "peaked_ends")],
+        is_given=True,
     ),
     Part(
         "memory_passed",
@@ -482,6 +483,7 @@ LOSS_PARTS = (
         1,
         _memory_reset_problem,
         lambda m: _memory(m, "peaked_ends"),
+        is_given=True,
     ),
     Part(
         "weights",
@@ -489,6 +491,7 @@ LOSS_PARTS = (
         1,
         _weights_problem,
         lambda m: [m["sure_weighted/value_moves"], m["idle_weighted/logit_moves"]],
+        is_given=True,
     ),
     Part(
         "returned", "the loss that comes back", 1, _returned_problem, lambda m: [m["peaked/loss"]]

@@ -8,12 +8,12 @@ as bytes of an `.npz` file; text travels as UTF-8 in an array of uint8.
 import dataclasses
 import io
 import json
-import linecache
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from answers import run_cells
 
 import checks
 
@@ -54,28 +54,17 @@ def run(exercise: str, sources: list[str], inputs: Arrays) -> bytes:
     Returns:
         An `.npz` file. Where the answer cannot be run or measured it holds `error`, in words.
     """
-    provided = {"n_actions": N_ACTIONS, "obs_shape": OBS_SHAPE, "gamma": 0.99}
-    namespace: dict[str, Any] = {"__name__": "__main__", **provided}
     results: Arrays = {}
     try:
-        for number, source in enumerate(sources):
-            _run_cell(source, f"<cell {exercise} {number}>", namespace, number == len(sources) - 1)
+        namespace = run_cells(
+            exercise, sources, n_actions=N_ACTIONS, obs_shape=OBS_SHAPE, gamma=0.99
+        )
         results = MEASURES[exercise](namespace, inputs)
     except BaseException as error:  # the student's code may raise anything
         results["error"] = text(checks.describe_error(error))
     file = io.BytesIO()
     np.savez(file, **results)
     return file.getvalue()
-
-
-def _run_cell(source: str, name: str, namespace: dict[str, Any], must_run: bool) -> None:
-    # tf.function reads the source of what it compiles, through this cache.
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    try:
-        exec(compile(source, name, "exec"), namespace)
-    except Exception:
-        if must_run:
-            raise
 
 
 # ------------------------------------------------------------------------------------------ agent

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from grading.grade import ExercisePlan, Track
-from tests.hidden import kungfu, pictures, variants
+from tests.hidden import games, kungfu, pictures, variants
 
-ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+KIT = ("answers", "measure_tensorflow", "play_tensorflow", "player")
 
 TRACK = Track(
     name="kungfu_a2c_tensorflow",
     solution=ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb",
     given=("imports", "select"),
-    kit=(ROOT / "checks.py", Path(__file__).parent / "measure_tensorflow.py"),
+    kit=(ROOT / "checks.py", *(HERE / f"{name}.py" for name in KIT)),
     measure="measure_tensorflow",
     environment={
         "KERAS_BACKEND": "tensorflow",
@@ -23,6 +25,7 @@ TRACK = Track(
         ExercisePlan("loss", kungfu.LOSS_PARTS, kungfu.loss_inputs),
         ExercisePlan("optimizer", kungfu.OPTIMIZER_PARTS, kungfu.optimizer_inputs),
     ),
+    play=games.RULES,
     variants=variants.RIGHT + variants.WRONG,
     pictures=pictures.PICTURES,
 )

@@ -1,0 +1,224 @@
+"""Grading as teachers use it: `pytest --nbval FILE` and `python -m grading grade FILE`."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+
+from tests.hidden.variants import RIGHT, WRONG
+from tests.notebooks import ROOT, SOLUTION, STUDENT, filled
+
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=900
+    )
+
+
+def grade(path: Path, *options: str | Path) -> tuple[subprocess.CompletedProcess, dict]:
+    """Grades by the command line; returns the JSON report, too."""
+    out = path.parent / "out"
+    out.mkdir(exist_ok=True)
+    finished = run(
+        "grading", "grade", path, "--grading-report", out / "report.json", *options, cwd=out
+    )
+    report = out / "report.json"
+    assert report.exists(), finished.stdout + finished.stderr
+    return finished, json.loads(report.read_text())
+
+
+def points(report: dict) -> dict[str, float]:
+    return {exercise["name"]: exercise["points"] for exercise in report["exercises"]}
+
+
+def write_variant(path: Path, *names: str) -> Path:
+    """Writes the filled notebook with these variants in it."""
+    notebook = filled()
+    for variant in RIGHT + WRONG:
+        if variant.name in names:
+            cell = next(c for c in notebook.cells if c.id == f"{variant.exercise}-exercise")
+            cell.source = variant.apply(cell.source)
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_the_unfilled_notebook_is_ungradable(tmp_path):
+    path = tmp_path / "homework.ipynb"
+    path.write_bytes(STUDENT.read_bytes())
+    finished, report = grade(path)
+    assert finished.returncode == 10
+    assert report["status"] == "ungradable"
+    assert {e["status"] for e in report["exercises"]} == {"ungradable"}
+    assert "4 gaps are open" in report["exercises"][0]["reason"]
+
+
+def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path):
+    notebook, student = filled(), nbformat.read(STUDENT, as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
+    cell.source = next(cell for cell in student.cells if cell.id == "loss-exercise").source
+    nbformat.write(notebook, tmp_path / "half.ipynb")
+    finished, report = grade(tmp_path / "half.ipynb")
+    assert finished.returncode == 1
+    assert points(report) == {"agent": 20, "loss": 0, "optimizer": 10, "play": 0}
+    reasons = {exercise["name"]: exercise["reason"] for exercise in report["exercises"]}
+    assert reasons["agent"] == ""
+    assert "gaps are open" in reasons["loss"]
+    assert reasons["play"] == "no weights were handed in"
+
+
+def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path):
+    path = write_variant(tmp_path / "wrong.ipynb", "entropy with the wrong sign")
+    out = tmp_path / "out"
+    forms = ["--grading-feedback", out / "page.html", "--grading-gradescope", out / "gs.json"]
+    finished, report = grade(path, "--grading-seed=7", *forms, "--junitxml", out / "junit.xml")
+    _, again = grade(path, "--grading-seed=7")
+    assert report == again
+    assert report["seed"] == 7
+    assert finished.returncode == 1
+    assert points(report) == {"agent": 20, "loss": 42, "optimizer": 10, "play": 0}
+    hint = "The entropy's sign: it is positive, and subtracting it from the loss makes the policy"
+    for text in (finished.stdout, (out / "page.html").read_text(), (out / "gs.json").read_text()):
+        assert hint in " ".join(text.split()).replace("&#39;", "'")
+    failures = [c for c in ElementTree.parse(out / "junit.xml").iter("testcase") if len(c)]
+    assert [case.get("name") for case in failures] == [
+        "loss: entropy_value",
+        "loss: entropy_gradient",
+        "play: play",
+    ]
+
+
+def test_another_architecture_earns_all_points(tmp_path):
+    path = write_variant(tmp_path / "sizes.ipynb", "other sizes and a further layer")
+    other = write_variant(tmp_path / "layers.ipynb", "a layer of its own before the heads")
+    assert points(grade(path)[1])["agent"] == 20
+    assert points(grade(other)[1])["agent"] == 20
+
+
+OLD_AGENT = """
+class SimpleRecurrentAgent:
+    def __init__(self, obs_shape, n_actions):
+        self.features = tf.keras.Sequential([
+            L.Conv2D(32, (3, 3), strides=(2, 2), activation="elu"),
+            L.Conv2D(32, (3, 3), strides=(2, 2), activation="elu"),
+            L.Flatten(), L.Dense(64, activation="relu")])
+        self.units = 32
+        self.lstm = L.LSTMCell(self.units)
+        self.actor, self.critic = L.Dense(n_actions), L.Dense(1)
+        self.forward(self.get_initial_state(1), tf.zeros((1,) + tuple(obs_shape)))
+    def forward(self, prev_state, obs_t):
+        out, state = self.lstm(self.features(obs_t), prev_state)
+        return state, (self.actor(out), self.critic(out)[:, 0])
+    __call__ = forward
+    def step(self, prev_state, obs_t):
+        state, (logits, value) = self.forward(prev_state, tf.constant(obs_t))
+        return [s.numpy() for s in state], (logits.numpy(), value.numpy())
+    def get_initial_state(self, batch_size):
+        return [tf.zeros([batch_size, self.units]), tf.zeros([batch_size, self.units])]
+    def sample_actions(self, agent_outputs):
+        return tf.random.categorical(agent_outputs[0], 1)[:, 0].numpy()
+    @property
+    def trainable_variables(self):
+        parts = (self.features, self.lstm, self.actor, self.critic)
+        return sum((part.trainable_variables for part in parts), [])
+agent = SimpleRecurrentAgent(obs_shape, n_actions)
+"""
+OLD_LOSS = """
+def train_on_rollout(states, actions, rewards, is_not_done, prev_memory_states, gamma=0.99):
+    states = tf.constant(states)
+    rollout_length = rewards.shape[1] - 1
+    memory = [tf.stop_gradient(m) for m in prev_memory_states]
+    with tf.GradientTape() as tape:
+        logits, values = [], []
+        for t in range(rewards.shape[1]):
+            memory, (l, v) = agent(memory, states[:, t])
+            logits.append(l); values.append(v)
+        logits, values = tf.stack(logits, 1), tf.stack(values, 1)
+        p, lp = tf.nn.softmax(logits), tf.nn.log_softmax(logits)
+        lp_a = tf.reduce_sum(lp * tf.one_hot(actions, n_actions), -1)
+        J_hat = value_loss = 0.
+        G = tf.stop_gradient(values[:, -1])
+        for t in reversed(range(rollout_length)):
+            G = rewards[:, t] + gamma * G
+            target = rewards[:, t] + gamma * is_not_done[:, t] * tf.stop_gradient(values[:, t + 1])
+            value_loss += tf.reduce_mean((target - values[:, t]) ** 2)
+            J_hat += tf.reduce_mean(lp_a[:, t] * tf.stop_gradient(G - values[:, t]))
+        H = -tf.reduce_mean(tf.reduce_sum(p * lp, -1))
+        loss = -J_hat / rollout_length + value_loss / rollout_length - 0.01 * H
+    grads = tape.gradient(loss, agent.trainable_variables)
+    optimizer.apply_gradients(zip(grads, agent.trainable_variables))
+    return loss.numpy()
+"""
+
+
+def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out(tmp_path):
+    cells = [
+        "import gym, os\nimport tensorflow as tf\nL = tf.keras.layers\n!Xvfb :1 &",
+        "env = gym.make('KungFuMasterDeterministic-v0')\nn_actions = env.action_space.n",
+        OLD_AGENT,
+        "optimizer = tf.keras.optimizers.Adam(1e-4)\nenv.reset()",
+        OLD_LOSS,
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    for cell in notebook.cells:
+        cell.pop("id")
+    notebook.nbformat_minor = 2
+    nbformat.write(notebook, tmp_path / "old.ipynb")
+    _, report = grade(tmp_path / "old.ipynb")
+    assert points(report) == {"agent": 20, "loss": 50, "optimizer": 10, "play": 0}
+    loss = report["exercises"][1]
+    excused = {c["name"]: c["message"] for c in loss["checks"] if c["maximum"] == 0}
+    assert set(excused) == {"policy_ends", "memory_reset", "weights"}
+    assert all("it costs nothing" in message for message in excused.values())
+
+
+@pytest.mark.parametrize("planted", ["conftest.py", "pytest.ini", "numpy.py", "atari_util.py"])
+def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
+    write_variant(tmp_path / "homework.ipynb")
+    (tmp_path / planted).write_text("")
+    finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
+    assert finished.returncode == 4
+    assert f"would run {planted}" in finished.stderr
+    assert "python -m grading grade FILE" in finished.stderr
+
+
+def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
+    path = write_variant(tmp_path / "homework.ipynb", "no step taken")
+    for name in ("conftest.py", "numpy.py", "checks.py", "sitecustomize.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p checks\n")
+    before = path.read_bytes()
+    _, report = grade(path)
+    assert points(report)["agent"] == 20
+    assert not (tmp_path / "ran").exists()
+    assert path.read_bytes() == before
+
+
+def test_several_notebooks_and_one_of_another_kind_in_one_run(tmp_path):
+    write_variant(tmp_path / "right.ipynb")
+    (tmp_path / "unfilled.ipynb").write_bytes(STUDENT.read_bytes())
+    other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 + 1 == 2")])
+    nbformat.write(other, tmp_path / "other.ipynb")
+    names = ["right.ipynb", "unfilled.ipynb", "other.ipynb"]
+    finished = run("pytest", "--nbval", "-v", *names, cwd=tmp_path)
+    assert finished.returncode == 10
+    assert "right.ipynb::loss: entropy_gradient PASSED" in finished.stdout
+    assert "unfilled.ipynb::agent: logits FAILED" in finished.stdout
+    assert re.search(r"other.ipynb::\S*Cell 0 PASSED", finished.stdout)
+
+
+def test_the_solution_earns_full_marks_for_what_is_written(tmp_path):
+    path = tmp_path / SOLUTION.name
+    path.write_bytes(SOLUTION.read_bytes())
+    finished, report = grade(path)
+    assert report["score"] >= 80
+    assert {c["message"] for e in report["exercises"][:3] for c in e["checks"]} == {""}
+    assert "total" in finished.stdout
