@@ -39,7 +39,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 GAP = "<YOUR CODE"
-POINTS = {"agent": 25, "loss": 60, "optimizer": 15}
+NO_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:grading")
+POINTS = {"agent": 20, "loss": 50, "optimizer": 10}  # the other 20 are for playing
 
 # Measured on the reference solution, eager and compiled: relative differences stay below 3e-6, and
 # the nearest misconception is 4e-2 away.
@@ -1076,7 +1077,8 @@ def _run_cells(sources: list[str]) -> list[str] | None:
         nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "notebook.ipynb")
         options = ["--nbval", "notebook.ipynb", "--junitxml=cells.xml", "--rootdir=.", "--color=no"]
         finished = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider"],
+            # On a teacher's machine the grader would take the notebook for itself.
+            [sys.executable, "-m", "pytest", *options, *NO_PLUGINS],
             cwd=folder,
             env={**os.environ, "PYTEST_ADDOPTS": "--nbval-cell-timeout=300"},
             capture_output=True,

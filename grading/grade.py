@@ -22,15 +22,16 @@ from typing import Protocol
 import numpy as np
 
 from grading.judge import Arrays, Part, excuse, judge, same_mistake, with_shapes_of
-from grading.kernel import CellResult, Kernel, Limits
+from grading.kernel import CellResult, Kernel, KernelStartError, Limits
 from grading.notebook import read_code_cells
 from grading.npz import ArchiveError, read_npz
 from grading.play import PlayRules, play
 from grading.results import Check, ExerciseResult, Report
-from grading.sandbox import Sandbox, Unsandboxed
+from grading.sandbox import SLOTS, Sandbox, Unsandboxed
 from grading.submission import Answer, read_assignment, read_submission
 
 MAX_ARRAY_BYTES = 16 << 20
+START_ATTEMPTS = 3
 PLAY = "play"
 EVERYTHING = ("*",)  # what a mutant loses with which nothing can be measured
 
@@ -133,6 +134,8 @@ class Grader(contextlib.AbstractContextManager):
         self._assignment = read_assignment(track.solution)
         self._solution = {cell.id: cell.source for cell in read_code_cells(track.solution)}
         self._cleanup = contextlib.ExitStack()
+        # Accounts limit how many processes run: graders side by side should not share one.
+        self._slot = 2 * secrets.randbelow(SLOTS // 2)
         self._measured: dict[tuple[str, str], Arrays] = {}
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +144,7 @@ class Grader(contextlib.AbstractContextManager):
     @property
     def protection(self) -> str:
         """Which sandbox holds the student's code, in a sentence."""
-        return self._make_sandbox(0).protection
+        return self._make_sandbox(self._slot).protection
 
     def grade(self, path: Path, weights: Path | None = None) -> Report:
         """Grades one submission.
@@ -201,18 +204,24 @@ class Grader(contextlib.AbstractContextManager):
             slot=slot, read_only=[self._kit], environment=dict(self.track.environment)
         )
 
+    def _start(self, cleanup: contextlib.ExitStack, slot: int, limits: Limits) -> Kernel:
+        """Starts a kernel that can import the kit; nothing of a student's can make this fail."""
+        for attempt in range(START_ATTEMPTS):
+            try:
+                kernel = cleanup.enter_context(Kernel(self._make_sandbox(slot), limits))
+            except KernelStartError as error:
+                if attempt == START_ATTEMPTS - 1:
+                    raise GraderError(str(error)) from error
+            else:
+                kernel.run(f"import sys\nsys.path.insert(0, {str(self._kit)!r})")
+                return kernel
+
     @functools.cached_property
     def _reference(self) -> Kernel:
         """The kernel in which the solution runs."""
         # It hears its cells again on the channel of their output: weights are large.
         limits = Limits(total_seconds=float("inf"), output_bytes=64 << 20)
-        kernel = Kernel(self._make_sandbox(0), limits)
-        return self._cleanup.enter_context(kernel)
-
-    def _add_kit(self, kernel: Kernel) -> None:
-        """Lets a kernel import the kit."""
-        folder = str(self._kit)
-        kernel.run(f"import sys\nif {folder!r} not in sys.path: sys.path.insert(0, {folder!r})")
+        return self._start(self._cleanup, self._slot, limits)
 
     def _run(
         self, kernel: Kernel, exercise: str, sources: Sequence[str], inputs: Arrays
@@ -222,7 +231,6 @@ class Grader(contextlib.AbstractContextManager):
         np.savez(file, **inputs)
         encoded = base64.b64encode(file.getvalue()).decode()
         result = f"result_{secrets.token_hex(8)}"
-        self._add_kit(kernel)
         cell = f"""
 import base64, io, numpy
 import {self.track.measure} as measure
@@ -304,7 +312,7 @@ import {self.track.measure} as measure
             kernel = None
             for answer in answers:
                 if kernel is None or not kernel.is_alive:
-                    kernel = kernels.enter_context(Kernel(self._make_sandbox(1), self.limits))
+                    kernel = self._start(kernels, self._slot + 1, self.limits)
                 plan = self._plan(answer.exercise)
                 sources = [*self._given(answer.sources), *answer.sources]
                 result = self._run(kernel, plan.name, sources, self._inputs(plan))
@@ -320,8 +328,8 @@ import {self.track.measure} as measure
             return ExerciseResult(PLAY, (Check(PLAY, title, 0, rules.maximum),), reason), None
         sources = [*self._given(answer.sources), *answer.sources]
         limits = replace(self.limits, total_seconds=2 * rules.seconds)
-        with Kernel(self._make_sandbox(1), limits) as kernel:
-            self._add_kit(kernel)
+        with contextlib.ExitStack() as kernels:
+            kernel = self._start(kernels, self._slot + 1, limits)
             seed = int(np.random.default_rng([self.seed, *PLAY.encode()]).integers(2**63))
             result = play(kernel, sources, weights, rules, seed)
         check = Check(PLAY, title, result.points, rules.maximum, result.message)

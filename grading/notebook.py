@@ -1,11 +1,11 @@
 """Reads the code cells of any file that claims to be a notebook, in bounded time and memory."""
 
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import NamedTuple
+
+from grading.files import UnreadableFileError, read_regular_file
 
 MAX_FILE = 200_000_000  # bytes
 MAX_BRACKETS = 3_000_000  # in outputs, attachments and metadata
@@ -79,22 +79,10 @@ def _read_source(source) -> str:
 
 
 def _read_file(path: Path) -> bytes:
-    def open_unfollowed(name, flags):
-        # A link could show any file of the teacher's, and a FIFO would be waited for.
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
     try:
-        with open(path, "rb", opener=open_unfollowed) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("this is not a regular file")
-            if status.st_size > MAX_FILE:
-                raise UnreadableError(f"it has {status.st_size:,} bytes, over {MAX_FILE:,}")
-            data = file.read(status.st_size)
-    except OSError as error:
-        if path.is_symlink():
-            raise UnreadableError("this is a symbolic link, which is not followed") from None
-        raise UnreadableError(f"this file cannot be read: {error.strerror}") from None
+        data = read_regular_file(path, MAX_FILE)
+    except UnreadableFileError as error:
+        raise UnreadableError(str(error)) from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace").encode()
     return data

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from grading import tracks
+from grading.files import write_whole
 from grading.grade import Grader, GraderError
-from grading.report import as_gradescope, as_html, as_json, as_table, clean, write
+from grading.report import as_gradescope, as_html, as_json, as_table, clean
 from grading.results import EXIT_GRADER_FAILED, Check, ExerciseResult, Report
+from grading.sandbox import why_unavailable
 
 # What pytest or Python would run or import from a submission's folder.
 DANGEROUS = {"conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml"}
@@ -45,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for path in given:
         if path.suffix == ".ipynb" and tracks.find_track(path):
             refuse_dangerous_folder(path, config.rootpath)
+            if not config.option.no_sandbox and (reason := why_unavailable()):
+                raise pytest.UsageError(
+                    f"there is no sandbox for student code: {reason}. Install bubblewrap, or take "
+                    "the risk with --no-sandbox"
+                )
     config.pluginmanager.register(GradingSession(config, given), "grading-session")
 
 
@@ -95,7 +102,7 @@ class GradingSession:
             (option.grading_feedback, lambda report: as_html(report, draw_pictures(report))),
         ):
             if path and len(self.reports) == 1:
-                write(path, form(self.reports[0]))
+                write_whole(path, form(self.reports[0]).encode())
         if self.has_failed:
             session.exitstatus = EXIT_GRADER_FAILED
         elif self.reports and session.exitstatus in (0, 1):

@@ -42,6 +42,7 @@ from pathlib import Path
 import nbformat
 
 from grading import UsageError
+from grading.files import write_whole
 from grading.gaps import (
     EXERCISE,
     Gap,
@@ -156,7 +157,8 @@ def _run(arguments) -> int:
             print(f"{_show(path)}: not what would be written", *_diff(path, files[path]), sep="\n")
         return 1 if changed else 0
     for path in changed:
-        _write(path, files[path])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, files[path])
         print(f"{_show(path)}: written")
     if arguments.bundle:
         for path in project.helpers:
@@ -364,14 +366,3 @@ def _diff(path: Path, data: bytes) -> list[str]:
     then = data.decode("utf-8", errors="replace").splitlines()
     lines = difflib.unified_diff(now, then, "now", "then", n=1, lineterm="")
     return [line[:100] for line in itertools.islice(lines, 20)]
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        draft.write_bytes(data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

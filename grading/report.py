@@ -8,16 +8,13 @@ the teacher's and stand in the table and in the JSON only.
 import base64
 import dataclasses
 import re
-import secrets
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from grading import UsageError
 from grading.results import Check, ExerciseResult, Report
 
 WIDTH = 100  # of the table
@@ -152,23 +149,6 @@ def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     environment.filters |= {"points": _points, "base64": _base64, "findings": _findings}
     template = environment.get_template("feedback.html")
     return template.render(report=_cleaned(report), pictures=pictures)
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; a link in its place is replaced, never followed.
-
-    Raises:
-        UsageError: there is no folder to write it to.
-    """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
-    draft = path.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _is_seen(character: str) -> bool:

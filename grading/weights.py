@@ -1,11 +1,10 @@
 """Reads the file of weights that a student hands in, whatever it is."""
 
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
 
+from grading.files import UnreadableFileError, read_regular_file
 from grading.npz import ArchiveError, read_npz
 
 MAX_BYTES = 64 << 20  # of the file, and of all that is in it
@@ -25,7 +24,10 @@ def read_weights(path: Path) -> list[np.ndarray]:
         WeightsError: there is no such file, or it is something else, damaged, or too large. Links,
             devices and folders are not followed.
     """
-    data = _read_file(path)
+    try:
+        data = read_regular_file(path, MAX_BYTES, "the weights file")
+    except UnreadableFileError as error:
+        raise WeightsError(str(error)) from None
     if not data.startswith(b"PK"):
         raise WeightsError(
             "the weights file is no .npz file: write it with np.savez_compressed, as the end of "
@@ -48,23 +50,3 @@ def read_weights(path: Path) -> list[np.ndarray]:
         if not np.all(np.isfinite(arrays[name])):
             raise WeightsError(f"{name} holds NaN or infinity: float16 ends at 65,504")
     return [arrays[name] for name in names]
-
-
-def _read_file(path: Path) -> bytes:
-    def open_unfollowed(name, flags):
-        # A link could name any file of the teacher's, and a FIFO would be waited for.
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-    try:
-        with open(path, "rb", opener=open_unfollowed) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise WeightsError("the weights file is not a regular file")
-            if status.st_size > MAX_BYTES:
-                size = f"{status.st_size:,} bytes, over {MAX_BYTES:,}"
-                raise WeightsError(f"the weights file has {size}")
-            return file.read(status.st_size)
-    except OSError as error:
-        if path.is_symlink():
-            raise WeightsError("the weights file is a symbolic link, not followed") from None
-        raise WeightsError(f"the weights file cannot be read: {error.strerror}") from None

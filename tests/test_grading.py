@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -212,7 +212,7 @@ def test_several_notebooks_and_one_of_another_kind_in_one_run(tmp_path):
     assert finished.returncode == 10
     assert "right.ipynb::loss: entropy_gradient PASSED" in finished.stdout
     assert "unfilled.ipynb::agent: logits FAILED" in finished.stdout
-    assert re.search(r"other.ipynb::\S*Cell 0 PASSED", finished.stdout)
+    assert "other::ipynb::Cell 0 PASSED" in finished.stdout  # as nbval calls it
 
 
 def test_the_solution_earns_full_marks_for_what_is_written(tmp_path):
@@ -222,3 +222,20 @@ def test_the_solution_earns_full_marks_for_what_is_written(tmp_path):
     assert report["score"] >= 80
     assert {c["message"] for e in report["exercises"][:3] for c in e["checks"]} == {""}
     assert "total" in finished.stdout
+
+
+def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
+    path = write_variant(tmp_path / "homework.ipynb")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("prlimit", "setpriv"):
+        (tools / name).symlink_to(shutil.which(name))
+    environment = {**ENVIRONMENT, "PATH": str(tools)}
+    command = [sys.executable, "-m", "pytest", "--nbval", str(path)]
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    refused = subprocess.run(command, **options)
+    assert refused.returncode == 4
+    assert "there is no sandbox for student code" in refused.stderr
+    told = subprocess.run([*command, "--no-sandbox"], **options)
+    assert told.returncode == 1  # no weights were handed in
+    assert "agent         20 / 20     passed" in told.stdout

@@ -17,18 +17,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
+from tests.browser import CHROMIUM_OPTIONS
+
 ROOT = Path(__file__).parent.parent
 NAME = "kungfu_a2c_tensorflow.ipynb"
-# Chromium's sandbox does not run as root, nor in most containers; the rest keeps it off the net.
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WINDOW = {"width": 1280, "height": 900}
 TIMEOUT = 90_000  # ms; TensorFlow loads in one of the cells, and the machine may be busy
 

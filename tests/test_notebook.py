@@ -107,10 +107,10 @@ def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
     before = path.read_bytes()
     finished = check_notebook(path)
     assert finished.returncode == 1
-    assert "agent         25 / 25  passed" in finished.stdout
-    assert "loss           0 / 60  CheckFailed: " in finished.stdout
+    assert "agent         20 / 20  passed" in finished.stdout
+    assert "loss           0 / 50  CheckFailed: " in finished.stdout
     assert "✗ entropy: wrong sign" in finished.stdout
-    assert "total         40 / 100" in finished.stdout
+    assert "total         30 / 80" in finished.stdout
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -118,7 +118,7 @@ def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
 def test_checks_py_prints_full_points_of_the_solution():
     finished = check_notebook(SOLUTION)
     assert finished.returncode == 0, finished.stdout
-    assert "total        100 / 100" in finished.stdout
+    assert "total         80 / 80" in finished.stdout
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_only_regular_files_of_bounded_size(tmp_path):
     with (tmp_path / "huge.npz").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     for name, message in {
-        "link.npz": "is a symbolic link, not followed",
+        "link.npz": "is a symbolic link, which is not followed",
         "fifo.npz": "is not a regular file",
         ".": "is not a regular file|cannot be read: Is a directory",
         "huge.npz": "has 67,108,865 bytes, over 67,108,864",

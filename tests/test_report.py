@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from grading import UsageError
 from grading.report import (
     MAX_LENGTH,
     WIDTH,
@@ -23,22 +22,11 @@ from grading.report import (
     as_json,
     as_table,
     clean,
-    write,
 )
 from grading.results import Check, ExerciseResult, Report
+from tests.browser import CHROMIUM_OPTIONS
 from tests.hidden.pictures import PICTURES
 from tests.hidden.variants import WRONG
-
-# See test_jupyterlab.py.
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 HINT = "One number for each game, not a table of everybody against everybody."
 SMALL = Report(
@@ -323,44 +311,6 @@ def test_nobody_forges_a_row_of_the_table(name):
     assert starts == ["agent      5 / 12.5", "loss       0 / 4      ung", "total      5 / 16.5"]
 
 
-# The file
-
-
-def test_write(tmp_path):
-    path = tmp_path / "report.json"
-    write(path, "old")
-    write(path, "Σ\n")
-    assert path.read_bytes() == "Σ\n".encode()
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_never_follows_a_link(tmp_path):
-    precious = tmp_path / "precious"
-    precious.write_text("precious")
-    for name, target in (("link", precious), ("broken", tmp_path / "new"), ("folder", tmp_path)):
-        path = tmp_path / name
-        path.symlink_to(target)
-        write(path, "report")
-        assert not path.is_symlink()
-        assert path.read_text() == "report"
-    assert precious.read_text() == "precious"
-    assert not (tmp_path / "new").exists()
-
-
-def test_write_leaves_the_old_file_when_it_fails(tmp_path):
-    path = tmp_path / "report.json"
-    write(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write(path, "new \ud800")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_says_what_is_missing(tmp_path):
-    with pytest.raises(UsageError, match=r"there is no folder .*results"):
-        write(tmp_path / "results" / "report.json", "")
-
-
 # The pictures
 
 
@@ -402,7 +352,7 @@ def open_page(browser, tmp_path):
 
     def open_page(html, **options):
         path = tmp_path / "feedback.html"
-        write(path, html)
+        path.write_text(html, encoding="utf-8")
         page = browser.new_page(**options)
         pages.append(page)
         page.requests = []

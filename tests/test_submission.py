@@ -246,14 +246,14 @@ def test_not_a_regular_file(tmp_path, assignment):
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(200_000_001)
     problems = {
-        tmp_path / "link": "this is a symbolic link, which is not followed",
-        tmp_path / "passwd": "this is a symbolic link, which is not followed",
-        tmp_path / "loop": "this is a symbolic link, which is not followed",
+        tmp_path / "link": "this file is a symbolic link, which is not followed",
+        tmp_path / "passwd": "this file is a symbolic link, which is not followed",
+        tmp_path / "loop": "this file is a symbolic link, which is not followed",
         tmp_path / "folder": "this file cannot be read: Is a directory",
-        tmp_path / "fifo": "this is not a regular file",
-        Path("/dev/zero"): "this is not a regular file",
+        tmp_path / "fifo": "this file is not a regular file",
+        Path("/dev/zero"): "this file is not a regular file",
         tmp_path / "none": "this file cannot be read: No such file or directory",
-        tmp_path / "huge": "it has 200,000,001 bytes, over 200,000,000",
+        tmp_path / "huge": "this file has 200,000,001 bytes, over 200,000,000",
     }
     n_open = len(list(Path("/proc/self/fd").iterdir()))
     for path, problem in problems.items():

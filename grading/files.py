@@ -1,0 +1,57 @@
+"""Reads and writes files where others may have put links, pipes and half-written files."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from grading import UsageError
+
+
+class UnreadableFileError(ValueError):
+    """A file cannot be read; the message says why."""
+
+
+def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> bytes:
+    """Reads a file that somebody else made.
+
+    Raises:
+        UnreadableFileError: it is a link, a pipe or a device, too large, or not to be read.
+    """
+
+    def open_unfollowed(name, flags):
+        # A link could show any file of the teacher's, and a FIFO would be waited for.
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+    try:
+        with open(path, "rb", opener=open_unfollowed) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableFileError(f"{what} is not a regular file")
+            if status.st_size > max_bytes:
+                size = f"{status.st_size:,} bytes, over {max_bytes:,}"
+                raise UnreadableFileError(f"{what} has {size}")
+            return file.read(status.st_size)
+    except OSError as error:
+        if path.is_symlink():
+            reason = f"{what} is a symbolic link, which is not followed"
+        else:
+            reason = f"{what} cannot be read: {error.strerror}"
+        raise UnreadableFileError(reason) from None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; what stood at its path is replaced, a link too.
+
+    Raises:
+        UsageError: there is no folder to write it to.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+    draft = path.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""Files are written whole, and where they should be, or not at all."""
+
+import pytest
+
+from grading import UsageError
+from grading.files import write_whole
+
+
+def test_write_whole(tmp_path):
+    path = tmp_path / "report.json"
+    write_whole(path, b"old")
+    write_whole(path, "Σ\n".encode())
+    assert path.read_bytes() == "Σ\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_never_follows_a_link(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for name, target in (("link", precious), ("broken", tmp_path / "new"), ("folder", tmp_path)):
+        path = tmp_path / name
+        path.symlink_to(target)
+        write_whole(path, b"report")
+        assert not path.is_symlink()
+        assert path.read_text() == "report"
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+
+
+def test_write_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "report.json"
+    write_whole(path, b"old")
+    with pytest.raises(TypeError):
+        write_whole(path, "text")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_says_what_is_missing(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no folder .*results"):
+        write_whole(tmp_path / "results" / "report.json", b"")
