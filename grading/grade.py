@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from grading.judge import Arrays, Part, excuse, judge, same_mistake, with_shapes_of
+from grading.judge import Arrays, Part, error_of, excuse, judge, same_mistake, with_shapes_of
 from grading.kernel import CellResult, Kernel, KernelStartError, Limits
 from grading.notebook import read_code_cells
 from grading.npz import ArchiveError, read_npz
@@ -135,6 +135,7 @@ class Grader(contextlib.AbstractContextManager):
         self._solution = {cell.id: cell.source for cell in read_code_cells(track.solution)}
         self._cleanup = contextlib.ExitStack()
         # Accounts limit how many processes run: graders side by side should not share one.
+        self._reference_kernel: Kernel | None = None
         self._slot = 2 * secrets.randbelow(SLOTS // 2)
         self._measured: dict[tuple[str, str], Arrays] = {}
 
@@ -216,9 +217,14 @@ class Grader(contextlib.AbstractContextManager):
                 kernel.run(f"import sys\nsys.path.insert(0, {str(self._kit)!r})")
                 return kernel
 
-    @functools.cached_property
+    @property
     def _reference(self) -> Kernel:
-        """The kernel in which the solution runs."""
+        """The kernel in which the solution runs; another one if that has died."""
+        if self._reference_kernel is None or not self._reference_kernel.is_alive:
+            self._reference_kernel = self._start_reference()
+        return self._reference_kernel
+
+    def _start_reference(self) -> Kernel:
         # It hears its cells again on the channel of their output: weights are large.
         limits = Limits(total_seconds=float("inf"), output_bytes=64 << 20)
         return self._start(self._cleanup, self._slot, limits)
@@ -269,10 +275,25 @@ import {self.track.measure} as measure
     def _accepted(self, plan: ExercisePlan, measured: Arrays) -> list[Arrays]:
         """What the solution gives, and the right variants of it that give other numbers."""
         if plan.rebuilds:
-            parts = _parts(measured)
-            return [self._measure_solution(plan, None, parts, "rebuilt")] if parts else []
+            rebuilt = self._rebuild(plan, None, measured)
+            return [rebuilt] if rebuilt else []
         right = [v for v in self.track.variants if v.exercise == plan.name and v.counts]
         return [self._cached(plan, variant) for variant in (None, *right)]
+
+    def _rebuild(self, plan: ExercisePlan, variant: Variant | None, measured: Arrays) -> Arrays:
+        """Measures the solution with parts that a student's kernel described.
+
+        Returns:
+            Nothing where there are none, or none that the solution could be made of.
+        """
+        parts = _parts(measured)
+        if not parts:
+            return {}
+        try:
+            rebuilt = self._measure_solution(plan, variant, parts, "rebuilt")
+        except GraderError:  # the description is the student's, and so is the blame
+            return {}
+        return {} if error_of(rebuilt) and variant is None else rebuilt
 
     def _explain(
         self, plan: ExercisePlan, checks: list[Check], measured: Arrays, accepted: list[Arrays]
@@ -288,7 +309,7 @@ import {self.track.measure} as measure
             if mutant.exercise != plan.name or not lost:
                 continue
             if plan.rebuilds:
-                theirs = self._measure_solution(plan, mutant, _parts(measured), "rebuilt")
+                theirs = self._rebuild(plan, mutant, measured)
             else:
                 theirs = self._cached(plan, mutant)
             for name in lost:
@@ -348,7 +369,10 @@ import {self.track.measure} as measure
         checks = self._explain(plan, checks, measured, accepted)
         if answer.is_foreign:
             checks = excuse(plan.parts, checks)
-        return ExerciseResult(plan.name, tuple(checks), remarks=answer.remarks)
+        remarks = answer.remarks
+        if plan.rebuilds and not accepted:
+            remarks += ("judged by its properties: the solution cannot be made of its parts",)
+        return ExerciseResult(plan.name, tuple(checks), remarks=remarks)
 
 
 def _ungradable(plan: ExercisePlan, reason: str) -> ExerciseResult:

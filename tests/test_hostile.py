@@ -276,3 +276,24 @@ raise ValueError('<script>alert(1)</script> \\x1b]0;title\\x07 =cmd() \\u202e {{
     assert "\u202e" not in table + page
     assert "<script" not in page
     assert "{{ 7 * 7 }}" in page
+
+
+def test_parts_that_break_the_reference_kernel_break_nothing(grader, tmp_path):
+    code = (
+        "{right}\n"
+        + """
+import sys
+class SimpleRecurrentAgent(SimpleRecurrentAgent):
+    module = sys.modules["measure_tensorflow"]
+    def describe(agent, module=module):
+        import json
+        import numpy
+        layer = ("Dense", {"units": 10**9, "activation": {"class_name": "exit"}, "use_bias": True})
+        parts = {part: [layer] for part in module.PARTS}
+        return {"parts": numpy.frombuffer(json.dumps(parts).encode(), numpy.uint8)}
+    module._describe = describe
+"""
+    )
+    _, agent = grade(grader, tmp_path, code)
+    assert agent.points == agent.maximum
+    assert "judged by its properties: the solution cannot be made of its parts" in agent.remarks

@@ -35,6 +35,8 @@ STANDARD_LAYERS = {
     "Flatten": (),
     "InputLayer": (),
 }
+ACTIVATIONS = ("linear", "relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softmax")
+MAX_SETTING = 2048  # units, filters and the like
 PARTS = ("backbone", "lstm_cell", "logits_head", "state_value_head")
 
 
@@ -85,10 +87,9 @@ def measure_rebuilt_agent(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
         inputs: those of `measure_agent`, and what `_describe` said of the other agent.
     """
     agent = namespace["SimpleRecurrentAgent"](OBS_SHAPE, N_ACTIONS)
-    for part, layers in json.loads(inputs["parts"].tobytes()).items():
-        built = keras.Sequential(
-            [getattr(keras.layers, kind)(**settings) for kind, settings in layers]
-        )
+    parts = json.loads(inputs["parts"].tobytes())
+    for part in PARTS:
+        built = keras.Sequential([_build_layer(kind, settings) for kind, settings in parts[part]])
         setattr(agent, part, built.layers[0] if len(built.layers) == 1 else built)
     agent.lstm_output_size = agent.lstm_cell.units
     memory = agent.get_initial_state(1)
@@ -98,6 +99,18 @@ def measure_rebuilt_agent(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
         getattr(agent, part).set_weights([inputs[name] for name in weights])
     agent.compiled_forward = tf.function(agent.forward)
     return _measure_this_agent(agent, inputs)
+
+
+def _build_layer(kind: str, settings: dict[str, Any]) -> keras.layers.Layer:
+    """Makes a layer of a description that came out of a student's kernel, and may be anything."""
+    for key in STANDARD_LAYERS[kind]:
+        value = settings[key]
+        numbers = value if isinstance(value, list) else [value]
+        is_small = all(isinstance(n, int | float) and 0 <= n <= MAX_SETTING for n in numbers)
+        # Keras would make an object of whatever a dictionary describes.
+        if not (value is None or is_small or value in ACTIVATIONS or value in ("valid", "same")):
+            raise ValueError(f"{kind} with {key} = {value!r}")
+    return getattr(keras.layers, kind)(**{key: settings[key] for key in STANDARD_LAYERS[kind]})
 
 
 def _measure_this_agent(agent: Any, inputs: Arrays) -> Arrays:
