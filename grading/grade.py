@@ -10,6 +10,7 @@ import ast
 import base64
 import contextlib
 import functools
+import importlib.util
 import io
 import secrets
 import shutil
@@ -83,6 +84,7 @@ class Track:
         kit: files that kernels can import; they hold no answers.
         measure: the module among them that measures, by `run(exercise, sources, inputs)`.
         environment: variables of every kernel.
+        hidden: packages of this Python that no answer needs, and that could play for it.
         exercises: in the notebook's order.
         variants: right answers and mutants.
         play: what the agent plays for, and how.
@@ -95,6 +97,7 @@ class Track:
     kit: tuple[Path, ...]
     measure: str
     environment: dict[str, str]
+    hidden: tuple[str, ...]
     exercises: tuple[ExercisePlan, ...]
     play: PlayRules
     variants: Sequence[Variant]
@@ -202,7 +205,10 @@ class Grader(contextlib.AbstractContextManager):
 
     def _make_sandbox(self, slot: int) -> Sandbox | Unsandboxed:
         return self._sandbox(
-            slot=slot, read_only=[self._kit], environment=dict(self.track.environment)
+            slot=slot,
+            read_only=[self._kit],
+            hidden=[folder for name in self.track.hidden for folder in package_folders(name)],
+            environment=dict(self.track.environment),
         )
 
     def _start(self, cleanup: contextlib.ExitStack, slot: int, limits: Limits) -> Kernel:
@@ -400,6 +406,12 @@ def _read_result(result: CellResult) -> Arrays | str:
         return read_npz(result.payload, MAX_ARRAY_BYTES)
     except ArchiveError as error:
         return f"what its kernel sent back cannot be read: {error}"
+
+
+def package_folders(name: str) -> list[Path]:
+    """Returns the folders of an installed package."""
+    spec = importlib.util.find_spec(name)
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
 def needed_statements(given: str, used_by: str) -> list[str]:

@@ -5,6 +5,7 @@ test. Any other notebook is left to nbval. The exit code says what came out, see
 `grading.results`.
 """
 
+import importlib.machinery
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ from grading.results import EXIT_GRADER_FAILED, Check, ExerciseResult, Report
 from grading.sandbox import why_unavailable
 
 # What pytest or Python would run or import from a submission's folder.
-DANGEROUS = {"conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml"}
+CONFIGURATION = {"conftest.py", "setup.cfg", "tox.ini", "pyproject.toml"}
+CONFIGURATION |= {f"{dot}pytest.{kind}" for dot in ("", ".") for kind in ("ini", "toml")}
+IMPORTED = (*importlib.machinery.all_suffixes(), ".pth")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -191,7 +194,7 @@ def refuse_dangerous_folder(path: Path, root: Path) -> None:
         file
         for folder in folders
         for file in folder.iterdir()
-        if file.name in DANGEROUS or (folder == path.parent and file.suffix in (".py", ".pth"))
+        if file.name in CONFIGURATION or (folder == path.parent and is_importable(file))
     ]
     if found:
         names = ", ".join(sorted({clean(file.name) for file in found}))
@@ -199,6 +202,13 @@ def refuse_dangerous_folder(path: Path, root: Path) -> None:
             f"{clean(path.name)} does not lie alone: pytest or the notebook would run {names}, "
             f"which may have come with it. The safe command is: python -m grading grade FILE"
         )
+
+
+def is_importable(path: Path) -> bool:
+    """Says whether Python would import a file, or a folder as a package."""
+    return path.name.endswith(IMPORTED) or any(
+        (path / f"__init__{ending}").exists() for ending in IMPORTED
+    )
 
 
 def _dump(data: dict) -> str:

@@ -114,11 +114,13 @@ class Sandbox:
     Attributes:
         slot: which of the sandboxes running side by side this is, from 0.
         read_only: further files and folders, bound at their own paths.
+        hidden: folders that it would see otherwise, and that are to be empty.
         environment: variables beside `PATH`, `HOME`, `LANG` and the like; nothing is inherited.
     """
 
     slot: int = 0
     read_only: Sequence[Path] = ()
+    hidden: Sequence[Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     # One sentence for the report.
@@ -189,6 +191,8 @@ class Sandbox:
                 arguments += ["--perms", "0755", "--dir", str(parent)]
         for path in bound:
             arguments += ["--ro-bind", str(path), str(path)]
+        for path in self.hidden:
+            arguments += ["--perms", "0755", "--tmpfs", str(path), "--remount-ro", str(path)]
         arguments += ["--bind", str(folder), str(folder)]
         return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 

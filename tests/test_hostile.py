@@ -171,6 +171,10 @@ try:
 except OSError: pass
 pids = [name for name in os.listdir("/proc") if name.isdigit()]
 if len(pids) > 20: found.append("processes")
+try:
+    import ale_py.roms
+    found.append("the emulator")
+except ImportError: pass
 raise ValueError("found " + repr(found))
 """
     _, agent = grade(grader, tmp_path, in_the_class(code))

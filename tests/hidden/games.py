@@ -85,4 +85,5 @@ RULES = PlayRules(
     zero_score=5_000,
     full_score=10_000,
     maximum=20,
+    seconds=300,
 )

@@ -20,6 +20,7 @@ TRACK = Track(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "OMP_NUM_THREADS": "1",
     },
+    hidden=("ale_py",),  # an agent could search the emulator for its next move
     exercises=(
         ExercisePlan("agent", kungfu.AGENT_PARTS, kungfu.agent_inputs, rebuilds=True),
         ExercisePlan("loss", kungfu.LOSS_PARTS, kungfu.loss_inputs),
