@@ -1,0 +1,34 @@
+"""The measured tolerances: what the table says still holds, and bears out those in use."""
+
+import pytest
+
+import checks
+from benchmarks.tolerances import HINT_TOLERANCE, TABLE, Row, measure_rows, read_table
+from grading import judge
+from tests.hidden.tensorflow_track import TRACK
+
+STORED = {row.part: row for row in read_table(TABLE.read_text(encoding="utf-8"))}
+USED = {judge.TOLERANCE, 1e-3, checks.TOLERANCE}
+
+
+def test_every_part_of_agent_and_loss_has_a_row():
+    parts = {f"{e}/{p}" for e, p in TRACK.part_names() if e in ("agent", "loss")}
+    assert set(STORED) == {*parts, "checks.check_loss"}
+
+
+@pytest.mark.parametrize("row", STORED.values(), ids=lambda row: row.part)
+def test_right_answers_and_mutants_are_both_far_from_the_tolerance(row: Row):
+    tolerances = row.tolerances or (HINT_TOLERANCE,)
+    assert row.spread <= min(tolerances) / 10
+    assert row.nearest is None or row.nearest >= 10 * max(tolerances)
+    assert {*row.tolerances} <= USED
+
+
+def test_rows_measured_again_are_the_stored_ones():
+    names = ("entropy_value", "entropy_gradient")
+    for row in measure_rows("loss", names, cases=("idle",)):
+        stored = STORED[row.part]
+        # Another processor may round otherwise; the distances do not hang on the last digit.
+        assert stored.spread / 4 <= row.spread <= stored.spread * 4
+        assert row.nearest == pytest.approx(stored.nearest, rel=0.05)
+        assert (row.mutant, row.tolerances) == (stored.mutant, stored.tolerances)
