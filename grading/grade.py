@@ -34,6 +34,7 @@ from grading.submission import Answer, read_assignment, read_submission
 MAX_ARRAY_BYTES = 16 << 20
 START_ATTEMPTS = 3
 PLAY = "play"
+FOREIGN = "made from another template: what that leaves out costs nothing"
 EVERYTHING = ("*",)  # what a mutant loses with which nothing can be measured
 
 
@@ -166,7 +167,7 @@ class Grader(contextlib.AbstractContextManager):
         complete = [answer for answer in answers.values() if answer.state == "complete"]
         if complete:
             for name, measured in self._measure_answers(complete).items():
-                results[name] = self._judge(answers[name], measured)
+                results[name] = self._judge(answers[name], measured, submission.is_foreign)
         played, video = self._play(answers[self.track.play.agent], weights)
         return Report(
             assignment=self.track.name,
@@ -175,7 +176,7 @@ class Grader(contextlib.AbstractContextManager):
             protection=self.protection,
             exercises=(*(results[plan.name] for plan in self.track.exercises), played),
             reason=submission.problem,
-            remarks=submission.remarks,
+            remarks=(*submission.remarks, *[FOREIGN] * submission.is_foreign),
             video=video,
         )
 
@@ -183,7 +184,7 @@ class Grader(contextlib.AbstractContextManager):
         """Returns what a variant of the solution would earn, measured in the reference kernel."""
         plan = self._plan(variant.exercise)
         measured = self._measure_solution(plan, variant, {}, plan.name)
-        return self._judge(Answer(plan.name, "complete"), measured)
+        return self._judge(Answer(plan.name, "complete"), measured, is_foreign=False)
 
     def _plan(self, name: str) -> ExercisePlan:
         return next(plan for plan in self.track.exercises if plan.name == name)
@@ -362,7 +363,7 @@ import {self.track.measure} as measure
         check = Check(PLAY, title, result.points, rules.maximum, result.message)
         return ExerciseResult(PLAY, (check,), remarks=result.remarks), result.video
 
-    def _judge(self, answer: Answer, measured: Arrays | str) -> ExerciseResult:
+    def _judge(self, answer: Answer, measured: Arrays | str, is_foreign: bool) -> ExerciseResult:
         plan = self._plan(answer.exercise)
         if isinstance(measured, str):
             checks = [Check(p.name, p.title, 0, p.points, measured) for p in plan.parts]
@@ -373,7 +374,7 @@ import {self.track.measure} as measure
             measured = with_shapes_of(measured, accepted[0])
         checks = judge(plan.parts, measured, accepted)
         checks = self._explain(plan, checks, measured, accepted)
-        if answer.is_foreign:
+        if is_foreign:
             checks = excuse(plan.parts, checks)
         remarks = answer.remarks
         if plan.rebuilds and not accepted:

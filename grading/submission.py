@@ -105,8 +105,6 @@ class Answer:
         source: what to run of that cell, every line where it was; empty unless complete.
         helpers: what to run before, one by one. If one fails, say the import of something that is
             not installed, go on: it need not matter.
-        is_foreign: whether neither id nor heading say whose answer it is, as in notebooks made
-            from another template.
         remarks: what a teacher may want to know.
     """
 
@@ -116,7 +114,6 @@ class Answer:
     cell_number: int = 0
     source: str = ""
     helpers: tuple[Statement, ...] = ()
-    is_foreign: bool = False
     remarks: tuple[str, ...] = ()
 
     @property
@@ -132,12 +129,15 @@ class Submission:
     Attributes:
         answers: one for each exercise, by its name.
         remarks: what a teacher may want to know.
+        is_foreign: whether no cell, heading or id in it is this assignment's: it was made from
+            another template.
         problem: why the file is no notebook that can be read, or nothing.
     """
 
     answers: dict[str, Answer]
     remarks: tuple[str, ...] = ()
     problem: str = ""
+    is_foreign: bool = False
 
 
 def read_assignment(solution: Path) -> Assignment:
@@ -180,7 +180,10 @@ def read_submission(path: Path, assignment: Assignment) -> Submission:
         answers[exercise.name], needed = _find_answer(exercise, cells)
         used.update(needed)
     counted = {answer.cell_number for answer in answers.values()}
-    return Submission(answers, tuple(_list_unused(cells, used, counted)))
+    is_foreign = len(cells) == len(code) and not any(
+        cell.is_meant_for(exercise) for cell in cells for exercise in assignment.exercises
+    )
+    return Submission(answers, tuple(_list_unused(cells, used, counted)), is_foreign=is_foreign)
 
 
 class _Cell:
@@ -233,7 +236,6 @@ def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[S
                 cell_number=last.number,
                 source=_join(s for s in needed if s.cell_number == last.number),
                 helpers=tuple(s for s in needed if s.cell_number != last.number),
-                is_foreign=not last.is_meant_for(exercise),
                 remarks=_list_others({*defining, *meant} - {last}),
             )
             return answer, needed

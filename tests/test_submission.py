@@ -654,6 +654,14 @@ def test_original_template(tmp_path, minor):
         "run in part: cell 4",
         "not run: cells 1, 2, 3, 6, 9",
     )
+    assert submission.is_foreign
+
+
+def test_a_notebook_with_a_trace_of_the_kit_is_not_foreign(read):
+    bare = [source.partition("\n")[2] for source in (AGENT, LOSS, OPTIMIZER)]
+    assert [source.partition("\n")[0][:12] for source in (AGENT, LOSS)] == ["# Exercise: "] * 2
+    assert read(*map(code, bare)).is_foreign
+    assert not read(code(AGENT), *map(code, bare[1:])).is_foreign
 
 
 # Speed
