@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import re
 import secrets
 import shutil
 import tempfile
@@ -33,6 +34,7 @@ from grading.submission import Answer, read_assignment, read_submission
 
 MAX_ARRAY_BYTES = 16 << 20
 START_ATTEMPTS = 3
+WEIGHT = re.compile(r"weights/\w{1,40}/\d\d", re.ASCII)  # the name of an array of an answer's part
 PLAY = "play"
 FOREIGN = "made from another template: what that leaves out costs nothing"
 EVERYTHING = ("*",)  # what a mutant loses with which nothing can be measured
@@ -393,7 +395,7 @@ def _named_inputs(inputs: Arrays) -> Arrays:
 
 def _parts(measured: Arrays) -> Arrays:
     """What a kernel told of an answer's own parts: their settings and weights."""
-    parts = {k: v for k, v in measured.items() if k == "parts" or k.startswith("weights/")}
+    parts = {k: v for k, v in measured.items() if k == "parts" or WEIGHT.fullmatch(k)}
     return parts if "parts" in parts else {}
 
 

@@ -131,9 +131,10 @@ class SubmissionFile(pytest.File):
         if self.result is None:
             try:
                 self.result = self.grading.grade(self.path, self.track)
-            except GraderError as error:
-                self.failure, self.grading.has_failed = error, True
-                raise
+            except Exception as error:  # whatever it is, the student must not pay for it
+                reason = f"{type(error).__name__}: {error}"
+                self.failure, self.grading.has_failed = GraderError(reason), True
+                raise self.failure from error
         return self.result
 
 
