@@ -8,13 +8,14 @@ are copied to a fresh folder, and pytest runs there without looking for configur
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from grading import UsageError
+from grading.files import UnreadableFileError, read_regular_file
+from grading.notebook import MAX_FILE
 from grading.results import EXIT_GRADER_FAILED
 
 FORWARDED = ("grading-report", "grading-feedback", "grading-gradescope", "junitxml")
@@ -58,29 +59,23 @@ def _grade_alone(file: Path, arguments: argparse.Namespace) -> int:
         # A name that pytest could take for something else is of no use in a report either.
         plain = re.fullmatch(r"\w[\w .()-]*\.ipynb", file.name)
         notebook = Path(folder) / (file.name if plain else "submission.ipynb")
-        _copy(file, notebook)
+        try:
+            notebook.write_bytes(read_regular_file(file, MAX_FILE))
+        except UnreadableFileError as error:  # ungradable, and the report says why
+            notebook.touch()
+            options.append(f"--grading-problem={error}")
         if os.path.lexists(weights):
-            _copy(weights, Path(folder) / "weights.npz")
-            options.append(f"--grading-weights={folder}/weights.npz")
+            options.append(f"--grading-weights={weights.absolute()}")
+        done = Path(folder) / "done.xml"
         finished = subprocess.run(
             [
                 *(sys.executable, "-P", "-m", "pytest", "--nbval", str(notebook)),
                 *("--rootdir", folder, "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider"),
-                *("--quiet", "--no-header", "--tb=no", "-rN", *options),
+                *("--quiet", "--no-header", "--tb=no", "-rN", "--grading-only", *options),
+                f"--grading-done={done}",
             ],
             cwd=folder,
             env={k: v for k, v in os.environ.items() if k not in ("PYTEST_ADDOPTS", "PYTHONPATH")},
         )
-    known = finished.returncode in (0, 1, 10)
+        known = done.exists() and finished.returncode in (0, 1, 10)
     return finished.returncode if known else EXIT_GRADER_FAILED
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copies a file; a link stays a link, and what is no file becomes a link to itself.
-
-    Neither is followed later: the report says what it was.
-    """
-    if source.is_file() or source.is_symlink():
-        shutil.copyfile(source, target, follow_symlinks=False)
-    else:
-        target.symlink_to(source.absolute())

@@ -10,11 +10,11 @@ import ast
 import base64
 import contextlib
 import functools
-import importlib.util
 import io
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +23,28 @@ from typing import Protocol
 
 import numpy as np
 
-from grading.judge import Arrays, Part, error_of, excuse, judge, same_mistake, with_shapes_of
+from grading.judge import (
+    Arrays,
+    Part,
+    error_of,
+    excuse,
+    is_close,
+    judge,
+    same_mistake,
+    with_shapes_of,
+)
 from grading.kernel import CellResult, Kernel, KernelStartError, Limits
 from grading.notebook import read_code_cells
 from grading.npz import ArchiveError, read_npz
 from grading.play import PlayRules, play
 from grading.results import Check, ExerciseResult, Report
 from grading.sandbox import SLOTS, Sandbox, Unsandboxed
-from grading.submission import Answer, read_assignment, read_submission
+from grading.submission import (
+    Answer,
+    read_assignment,
+    read_submission,
+    unreadable_submission,
+)
 
 MAX_ARRAY_BYTES = 16 << 20
 START_ATTEMPTS = 3
@@ -153,17 +167,21 @@ class Grader(contextlib.AbstractContextManager):
         """Which sandbox holds the student's code, in a sentence."""
         return self._make_sandbox(self._slot).protection
 
-    def grade(self, path: Path, weights: Path | None = None) -> Report:
+    def grade(self, path: Path, weights: Path | None = None, problem: str = "") -> Report:
         """Grades one submission.
 
         Args:
             path: the notebook.
             weights: the weights that were handed in with it; None if none were.
+            problem: why the notebook cannot be read, if that is known already.
 
         Raises:
             GraderError: if the grader fails, not the submission.
         """
-        submission = read_submission(path, self._assignment)
+        if problem:
+            submission = unreadable_submission(self._assignment, problem)
+        else:
+            submission = read_submission(path, self._assignment)
         answers = submission.answers
         results = {name: _ungradable(self._plan(name), a.problem) for name, a in answers.items()}
         complete = [answer for answer in answers.values() if answer.state == "complete"]
@@ -361,7 +379,14 @@ import {self.track.measure} as measure
         with contextlib.ExitStack() as kernels:
             kernel = self._start(kernels, self._slot + 1, limits)
             seed = int(np.random.default_rng([self.seed, *PLAY.encode()]).integers(2**63))
-            result = play(kernel, sources, weights, rules, seed)
+            result = play(
+                kernel,
+                sources,
+                weights,
+                rules,
+                seed,
+                start_another=lambda: self._start(kernels, self._slot + 1, limits),
+            )
         check = Check(PLAY, title, result.points, rules.maximum, result.message)
         return ExerciseResult(PLAY, (check,), remarks=result.remarks), result.video
 
@@ -381,7 +406,23 @@ import {self.track.measure} as measure
         remarks = answer.remarks
         if plan.rebuilds and not accepted:
             remarks += ("judged by its properties: the solution cannot be made of its parts",)
+        elif plan.rebuilds and _differs(plan.parts, checks, measured, accepted):
+            remarks += ("judged by its properties: the solution made of its parts differs",)
         return ExerciseResult(plan.name, tuple(checks), remarks=remarks)
+
+
+def _differs(
+    parts: Sequence[Part], checks: Sequence[Check], measured: Arrays, accepted: Sequence[Arrays]
+) -> bool:
+    """Says whether a part that holds has other numbers than all accepted ones."""
+    holding = [part for part, check in zip(parts, checks, strict=True) if check.passed]
+    return any(
+        not is_close(array, *others, tolerance=1e-3)
+        for part in holding
+        for array, *others in zip(
+            part.evidence(measured), *map(part.evidence, accepted), strict=True
+        )
+    )
 
 
 def _ungradable(plan: ExercisePlan, reason: str) -> ExerciseResult:
@@ -412,9 +453,9 @@ def _read_result(result: CellResult) -> Arrays | str:
 
 
 def package_folders(name: str) -> list[Path]:
-    """Returns the folders of an installed package."""
-    spec = importlib.util.find_spec(name)
-    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
+    """Returns the folders that an installed package, or what came with it, lies in."""
+    folders = (Path(folder) / name for folder in sys.path if folder)
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def needed_statements(given: str, used_by: str) -> list[str]:

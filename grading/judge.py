@@ -52,6 +52,7 @@ def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOL
         return False
     return any(
         measured.shape == np.shape(other)
+        and np.all(np.isfinite(other))
         and _largest(measured - other) <= tolerance * max(_largest(other), 1e-12)
         for other in accepted
     )
@@ -61,9 +62,10 @@ def factor(measured: np.ndarray, *accepted: np.ndarray) -> float | None:
     """Returns k ≠ 0 where `measured` is k times one of the accepted arrays, None if it is not."""
     if measured.shape != accepted[0].shape or not np.all(np.isfinite(measured)):
         return None
+    measured = measured.astype(float)
     for other in accepted:
-        k = float(np.sum(measured * other) / max(np.sum(other * other), 1e-30))
-        if k != 0 and is_close(measured, k * other):
+        k = float(np.sum(measured * other) / max(np.sum(np.square(other, dtype=float)), 1e-30))
+        if k != 0 and np.isfinite(k) and is_close(measured, k * other):
             return k
     return None
 

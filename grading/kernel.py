@@ -45,6 +45,7 @@ MESSAGE_OVERHEAD = 1 << 20
 MAX_FRAMES = 64
 # Parsed JSON may take forty times its size, an object for each comma; base64 has no commas.
 MAX_COMMAS = 1 << 20
+MAX_HEADER = 1 << 14
 MAX_ERROR_LENGTH = 100_000
 TAIL_BYTES = 4096
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -429,6 +430,8 @@ def _read_message(connection: _Connection, frames: list[bytes], request: str) ->
     """Returns the message if it can be read and answers the request."""
     try:
         header, parent, _, content = frames[frames.index(DELIM) + 2 :][:4]
+        if len(header) > MAX_HEADER or len(parent) > MAX_HEADER:
+            return None
         if request.encode() not in parent or json.loads(parent)["msg_id"] != request:
             return None
         if content.count(b",") > MAX_COMMAS:

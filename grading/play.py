@@ -113,7 +113,12 @@ class _Episode:
 
 
 def play(
-    kernel: Kernel, sources: Sequence[str], weights_path: Path, rules: PlayRules, seed: int
+    kernel: Kernel,
+    sources: Sequence[str],
+    weights_path: Path,
+    rules: PlayRules,
+    seed: int,
+    start_another: Callable[[], Kernel] | None = None,
 ) -> PlayResult:
     """Lets a student's agent play, and says what that is worth.
 
@@ -123,6 +128,8 @@ def play(
         weights_path: the file that was handed in.
         rules: of the assignment.
         seed: what all games are drawn from. The same seed gives the same games.
+        start_another: starts a kernel for the games with shuffled weights, so that no agent can
+            tell that they are the second ones; by default they are played in the same.
     """
     generator, other_generator = np.random.default_rng(seed).spawn(2)
     try:
@@ -134,7 +141,8 @@ def play(
     mean_score = float(np.mean(scores))
     remarks = []
     if rules.points(mean_score) > 0:
-        remarks += _look_at_weights(kernel, sources, weights, rules, other_generator, mean_score)
+        another = start_another() if start_another else kernel
+        remarks += _look_at_weights(another, sources, weights, rules, other_generator, mean_score)
     best = max(episodes, key=lambda episode: episode.score)
     replayed_score, video = rules.record(best.seed, best.actions)
     if replayed_score != best.score:

@@ -172,8 +172,7 @@ def read_submission(path: Path, assignment: Assignment) -> Submission:
     try:
         code = read_code_cells(path)
     except UnreadableError as error:
-        answers = {e.name: Answer(e.name, "missing", str(error)) for e in assignment.exercises}
-        return Submission(answers, problem=str(error))
+        return unreadable_submission(assignment, str(error))
     cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in assignment.given]
     answers, used = {}, set()
     for exercise in assignment.exercises:
@@ -184,6 +183,12 @@ def read_submission(path: Path, assignment: Assignment) -> Submission:
         cell.is_meant_for(exercise) for cell in cells for exercise in assignment.exercises
     )
     return Submission(answers, tuple(_list_unused(cells, used, counted)), is_foreign=is_foreign)
+
+
+def unreadable_submission(assignment: Assignment, reason: str) -> Submission:
+    """Returns what is known of a file that cannot be read."""
+    answers = {e.name: Answer(e.name, "missing", reason) for e in assignment.exercises}
+    return Submission(answers, problem=reason)
 
 
 class _Cell:

@@ -8,6 +8,7 @@ as bytes of an `.npz` file; text travels as UTF-8 in an array of uint8.
 import dataclasses
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -20,6 +21,9 @@ import checks
 Arrays = dict[str, np.ndarray]
 
 OBS_SHAPE, N_ACTIONS = (42, 42, 4), 14
+ENV = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
+    action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=OBS_SHAPE)
+)
 
 # The layers that can be described by a few plain settings, and built again from them.
 STANDARD_LAYERS = {
@@ -36,6 +40,7 @@ STANDARD_LAYERS = {
     "InputLayer": (),
 }
 ACTIVATIONS = ("linear", "relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softmax")
+MAX_WEIGHT_BYTES = 8 << 20
 MAX_SETTING = 2048  # units, filters and the like
 PARTS = ("backbone", "lstm_cell", "logits_head", "state_value_head")
 
@@ -59,7 +64,7 @@ def run(exercise: str, sources: list[str], inputs: Arrays) -> bytes:
     results: Arrays = {}
     try:
         namespace = run_cells(
-            exercise, sources, n_actions=N_ACTIONS, obs_shape=OBS_SHAPE, gamma=0.99
+            exercise, sources, n_actions=N_ACTIONS, obs_shape=OBS_SHAPE, gamma=0.99, env=ENV
         )
         results = MEASURES[exercise](namespace, inputs)
     except BaseException as error:  # the student's code may raise anything
@@ -76,7 +81,7 @@ def measure_agent(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
     """Measures a fresh agent of the student's class; see `_measure_this_agent`."""
     agent = namespace["SimpleRecurrentAgent"](OBS_SHAPE, N_ACTIONS)
     results = _measure_this_agent(agent, inputs)
-    return results | _describe(agent)
+    return results | _try("describe", _describe, agent)
 
 
 def measure_rebuilt_agent(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
@@ -202,6 +207,8 @@ def _describe(agent: Any) -> Arrays:
             f"weights/{name}/{i:02}": np.asarray(weight)
             for i, weight in enumerate(part.get_weights())
         }
+    if sum(array.nbytes for array in weights.values()) > MAX_WEIGHT_BYTES:
+        return {}
     return weights | {"parts": np.frombuffer(json.dumps(settings).encode(), np.uint8)}
 
 
@@ -227,12 +234,14 @@ def measure_loss(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
 def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -> Arrays:
     measured = checks.measure_loss(namespace, case)
     results = {
-        f"{name}/loss": np.asarray(measured.loss),
         f"{name}/value_moves": measured.value_moves,
         f"{name}/logit_moves": measured.logit_moves,
         f"{name}/memory_moves": measured.memory_moves,
         f"{name}/n_steps": np.asarray(measured.n_steps),
     }
+    loss = np.asarray(measured.loss)
+    if loss.dtype.kind == "f":
+        results[f"{name}/loss"] = loss
     if all(measured.memories):
         for which, pick in (("least", np.min), ("greatest", np.max)):
             ticks = [pick(calls, axis=0) for calls in measured.memories]
@@ -244,15 +253,14 @@ def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -
 
 
 def measure_optimizer(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
-    """Lets a copy of `optimizer` take steps down the sum of squares from a given start."""
+    """Lets `optimizer` take steps down the sum of squares from a given start."""
     optimizer = namespace["optimizer"]
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return {"error": text(f"optimizer is {optimizer!r}, not one of keras.optimizers")}
-    copy = type(optimizer).from_config(optimizer.get_config())
     weight = keras.Variable(inputs["start"])
     path = [weight.numpy()]
     for _ in range(3):
-        copy.apply_gradients([(2 * weight.value, weight)])
+        optimizer.apply_gradients([(2 * weight.value, weight)])
         path.append(weight.numpy())
     return {"path": np.stack(path)}
 

@@ -12,7 +12,7 @@ KIT = ("answers", "measure_tensorflow", "play_tensorflow", "player")
 TRACK = Track(
     name="kungfu_a2c_tensorflow",
     solution=ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb",
-    given=("imports", "select"),
+    given=("setup", "imports", "select"),
     kit=(ROOT / "checks.py", *(HERE / f"{name}.py" for name in KIT)),
     measure="measure_tensorflow",
     environment={
@@ -20,7 +20,7 @@ TRACK = Track(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "OMP_NUM_THREADS": "1",
     },
-    hidden=("ale_py",),  # an agent could search the emulator for its next move
+    hidden=("ale_py", "ale_py.libs"),  # an agent could search the emulator for its next move
     exercises=(
         ExercisePlan("agent", kungfu.AGENT_PARTS, kungfu.agent_inputs, rebuilds=True),
         ExercisePlan("loss", kungfu.LOSS_PARTS, kungfu.loss_inputs),

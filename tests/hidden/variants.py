@@ -325,6 +325,7 @@ WRONG = [
             "advantage",
             "policy_gradient",
             "constant_advantage",
+            "policy_ends",
         ),
         hint="It is the advantage that must be constant; a constant log-probability teaches the "
         "actor nothing.",
@@ -483,7 +484,12 @@ WRONG = [
         (VALUE_LOSS, VALUE_LOSS.replace("V_t", "tf.stop_gradient(V_t)")),
         message="it has no gradient",
         hint="The value itself must not be a constant in its own loss.",
-        loses=("value_loss",),
+        loses=(
+            "value_loss",
+            "semi_gradient",
+            "value_ends",
+            "weights",
+        ),
     ),
     loss(
         "no step taken",
@@ -492,9 +498,15 @@ WRONG = [
         hint="Gradients that nobody applies change nothing.",
         loses=(
             "value_loss",
+            "semi_gradient",
             "advantage",
             "policy_gradient",
+            "constant_advantage",
             "entropy_gradient",
+            "value_ends",
+            "policy_ends",
+            "memory_gradient",
+            "weights",
             "step",
         ),
     ),
