@@ -115,14 +115,20 @@ def same_mistake(part: Part, measured: Arrays, mutant: Arrays, accepted: Sequenc
     errors = [error_of(arrays).partition(" (at ")[0] for arrays in (measured, mutant)]
     if any(errors):  # where it was raised is the student's own line
         return errors[0] == errors[1]
-    try:
-        ours = part.evidence(measured)
-    except Exception:  # as in `judge`
-        return False
-    theirs = part.evidence(mutant)
+    ours, theirs = _evidence(part, measured), _evidence(part, mutant)
+    if ours is None or theirs is None:
+        return ours is theirs
     return bool(part.judge(mutant, accepted)) and all(
         is_close(a, b, tolerance=10 * TOLERANCE) for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def _evidence(part: Part, measured: Arrays) -> Sequence[np.ndarray] | None:
+    """Returns what a judgement rests on, None where there is nothing that it could."""
+    try:
+        return part.evidence(measured)
+    except Exception:  # as in `judge`
+        return None
 
 
 def with_shapes_of(measured: Arrays, reference: Arrays) -> Arrays:

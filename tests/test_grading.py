@@ -248,3 +248,23 @@ def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
     told = subprocess.run([*command, "--no-sandbox"], **options)
     assert told.returncode == 1  # no weights were handed in
     assert "agent         20 / 20     passed" in told.stdout
+
+
+def test_what_is_no_submission_never_runs(tmp_path):
+    canary = tmp_path / "ran"
+    run_it = f"open({str(canary)!r}, 'w').close()"
+    other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(run_it)])
+    nbformat.write(other, tmp_path / "other.ipynb")
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "folder.ipynb" / "test_it.py").write_text(f"def test_it():\n    {run_it}\n")
+    (tmp_path / "link.ipynb").symlink_to(tmp_path / "folder.ipynb")
+    reasons = {
+        "other.ipynb": "the notebook does not define SimpleRecurrentAgent",
+        "folder.ipynb": "this file cannot be read: Is a directory",
+        "link.ipynb": "this file is a symbolic link, which is not followed",
+    }
+    for name, reason in reasons.items():
+        finished, report = grade(tmp_path / name)
+        assert finished.returncode == 10
+        assert report["exercises"][0]["reason"] == reason
+    assert not canary.exists()

@@ -114,7 +114,23 @@ RIGHT = [
         ("self.logits_head(hidden)", "self.logits_head(self.mixer(hidden))"),
         (VALUE_HEAD, "self.state_value_head(self.mixer(hidden))[:, 0]"),
     ),
+    agent(
+        "functions before and after the cell",
+        ("self.backbone(obs_t)", "tf.nn.relu(self.backbone(obs_t - 0.5))"),
+        ("self.logits_head(hidden)", "self.logits_head(tf.tanh(hidden))"),
+    ),
+    agent(
+        "a large memory",
+        ("self.lstm_output_size = 256", "self.lstm_output_size = 1024"),
+    ),
     loss("the solution"),
+    loss(
+        "the number of actions asked of the game",
+        (
+            "    rollout_length = rewards",
+            "    assert env.action_space.n == 14\n    rollout_length = rewards",
+        ),
+    ),
     loss("forward called by its name", (ASK, ASK.replace("agent(", "agent.forward("))),
     loss(
         "outputs unpacked in two steps",
@@ -178,6 +194,7 @@ RIGHT = [
     ),
     loss("compiled by the student", ("def train_on_rollout", "@tf.function\ndef train_on_rollout")),
     optimizer("the solution", "keras.optimizers.Adam()"),
+    optimizer("a function as learning rate", "keras.optimizers.Adam(lambda: 1e-3)"),
     optimizer("another optimizer", "keras.optimizers.RMSprop(1e-4, global_clipnorm=0.5)"),
     optimizer(
         "a schedule",
@@ -490,6 +507,27 @@ WRONG = [
             "value_ends",
             "weights",
         ),
+    ),
+    loss(
+        "nothing at all",
+        (
+            "    states = tf.cast(states, tf.float32)",
+            "    return tf.zeros(()).numpy()\n    states = tf.cast(states, tf.float32)",
+        ),
+        message="no weight changes",
+        loses=EVERYTHING,
+        hint="Gradients that nobody applies change nothing.",
+    ),
+    loss(
+        "the optimizer bypassed",
+        (
+            APPLY,
+            "[v.assign_sub(g) for v, g in zip(agent.trainable_variables, grads)]\n"
+            "    optimizer.iterations.assign_add(1)",
+        ),
+        message="value loss: ",
+        loses=("value_loss", "policy_gradient", "entropy_gradient"),
+        hint="Weights are the optimizer's to change: hand it the gradients.",
     ),
     loss(
         "no step taken",
