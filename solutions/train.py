@@ -8,6 +8,7 @@ video plays anywhere, all videos, the checkpoint, and the weights file to hand i
 """
 
 import argparse
+import copy
 import os
 import sys
 import time
@@ -39,6 +40,16 @@ def with_settings(notebook: Any, settings: str) -> None:
     notebook.cells.insert(position, cell)
 
 
+def make_page(notebook: Any) -> str:
+    """Returns the notebook as a page that needs no other file: its figures are embedded."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:  # nbconvert embeds what lies below a folder
+        cell.source = cell.source.replace("../notebooks/", "notebooks/")
+    below = {"metadata": {"path": str(ROOT)}}
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources=below)
+    return page
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow"])
@@ -68,8 +79,7 @@ def main() -> int:
     except CellExecutionError as error:
         problem = str(error)
     nbformat.write(notebook, folder / "notebook.ipynb")
-    page, _ = HTMLExporter().from_notebook_node(notebook)
-    (folder / "notebook.html").write_text(page, encoding="utf-8")
+    (folder / "notebook.html").write_text(make_page(notebook), encoding="utf-8")
     if problem:
         print(f"\nThe notebook stopped with an error:\n{problem}", file=sys.stderr)
         return 1
