@@ -977,6 +977,8 @@ def _descent_problem(optimizer: Any) -> str:
         return "weights become NaN or infinite: the learning rate is far too high"
     if np.array_equal(after, before):
         return "weights stay where they are: the learning rate is zero"
+    if np.linalg.norm(after) > 10 * np.linalg.norm(before):
+        return "weights get ever further off: the learning rate is far too high, or negative"
     if np.sum((after - before) * before) > 0:
         return "weights move uphill: the learning rate must be positive"
     return ""

@@ -584,6 +584,13 @@ WRONG = [
         hint="An optimizer is an object, not its name.",
     ),
     optimizer(
+        "far too long steps",
+        "keras.optimizers.SGD(1e9)",
+        message="get ever further off",
+        loses=("descent",),
+        hint="Steps that long lead away from where they should.",
+    ),
+    optimizer(
         "uphill",
         "keras.optimizers.SGD(-0.1)",
         message="move uphill",
