@@ -411,7 +411,7 @@ class _Connection:
             return None
         flags, size = struct.unpack_from(layout, self._received)
         if sum(map(len, self._frames)) + size > self._limit or len(self._frames) > MAX_FRAMES:
-            raise _TooLargeError(f"one message was larger than {self._limit >> 20} MiB")
+            raise _TooLargeError(f"one message held more than {self._limit >> 20} MiB")
         if len(self._received) < start + size:
             return None
         body = bytes(self._received[start : start + size])
