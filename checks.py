@@ -1079,6 +1079,7 @@ def _run_cells(sources: list[str]) -> list[str] | None:
         for helper in (
             "atari_util.py",
             "env_pool.py",
+    "training.py",
             "checks.py",
             "conftest.py",
             "requirements.txt",

@@ -64,6 +64,7 @@ class EnvPool:
         prev_memory_states: The agent's memory before it sees `prev_observations`: the hidden state
             that training has to start from. A list or tuple as the agent gave it; PyTorch tensors
             stay tensors, everything else is a NumPy array. A new one after every rollout.
+        reward_scale: What the games' points are multiplied by to make rewards.
         seeds: The seed that each game was reset with, or None.
         episode_returns: Sum of rewards of every finished game, in order of finishing, in the
             game's own points: `PreprocessAtari`'s `reward_scale` is divided out.
@@ -98,7 +99,7 @@ class EnvPool:
 
         self.agent = agent
         self._n_games = n_games
-        self._env, self._reward_scale = _make_vector_env(make_env, n_games, vectorization_mode)
+        self._env, self.reward_scale = _make_vector_env(make_env, n_games, vectorization_mode)
         action_space = self._env.single_action_space
         if not isinstance(action_space, gym.spaces.Discrete):
             self.close()
@@ -189,7 +190,7 @@ class EnvPool:
         self._scaled_returns += rewards
         self._lengths += ~was_over
         for game in np.flatnonzero(self._is_over):
-            self.episode_returns.append(float(self._scaled_returns[game] / self._reward_scale))
+            self.episode_returns.append(float(self._scaled_returns[game] / self.reward_scale))
             self.episode_lengths.append(int(self._lengths[game]))
             self._scaled_returns[game] = 0
             self._lengths[game] = 0
@@ -208,6 +209,45 @@ class EnvPool:
                 f"{self._last_action}, got {actions.tolist()}"
             )
         return actions.astype(np.int32)
+
+
+def play_games(
+    agent: Any,
+    make_env: Callable[[], gym.Env],
+    n_games: int = 20,
+    *,
+    vectorization_mode: str = "sync",
+    seed: int | None = None,
+) -> list[float]:
+    """Play whole games side by side, one in each environment, and return their points.
+
+    A game that ends early is not followed by another: the first `n_games` to finish would be the
+    short ones, which are the bad ones.
+
+    Args:
+        agent: Plays the games, as for `EnvPool`.
+        make_env: Makes one game.
+        n_games: Number of games.
+        vectorization_mode: As for `EnvPool`.
+        seed: As for `EnvPool`.
+
+    Returns:
+        The points of each game, as the game counts them.
+
+    Raises:
+        ValueError: As `EnvPool` does.
+    """
+    with EnvPool(
+        agent, make_env, n_games, vectorization_mode=vectorization_mode, seed=seed
+    ) as pool:
+        scores = np.zeros(n_games)
+        is_first_game = np.ones(n_games, bool)
+        while is_first_game.any():
+            _, _, rewards, is_not_done = pool.interact(20)
+            counts = np.minimum.accumulate(is_not_done, axis=1) * is_first_game[:, np.newaxis]
+            scores += (rewards * counts).sum(axis=1)
+            is_first_game = counts[:, -1] > 0
+        return (scores / pool.reward_scale).tolist()
 
 
 def reset_memory(

@@ -64,7 +64,7 @@ def main() -> int:
         parser.error(f"{folder} exists already, and what is in it would be lost")
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
-    with_settings(notebook, f"max_minutes = {arguments.minutes}")
+    with_settings(notebook, f"max_minutes = {arguments.minutes}\nstop_when_passed = False")
 
     client = TalkingClient(
         notebook,

@@ -13,7 +13,14 @@ import nbformat
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
 STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
-HELPERS = ("atari_util.py", "env_pool.py", "checks.py", "conftest.py", "requirements.txt")
+HELPERS = (
+    "atari_util.py",
+    "env_pool.py",
+    "training.py",
+    "checks.py",
+    "conftest.py",
+    "requirements.txt",
+)
 
 
 def solution_cells(*names: str) -> list[nbformat.NotebookNode]:

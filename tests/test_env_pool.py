@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from atari_util import PreprocessAtari
-from env_pool import EnvPool, reset_memory
+from env_pool import EnvPool, play_games, reset_memory
 
 
 class CountingEnv(gym.Env):
@@ -483,3 +483,22 @@ def test_processes_play_what_one_process_plays():
             rollouts.append([*pool.interact(60), *pool.interact(60), *pool.prev_memory_states])
     for sync, processes in zip(*rollouts, strict=True):
         np.testing.assert_array_equal(sync, processes)
+
+
+# Whole games.
+
+
+def test_play_games_counts_the_first_game_of_each_environment_whole():
+    games = iter([CountingEnv(3, 1), CountingEnv(25, 2), CountingEnv(1)])
+    # 1 + 2 + 4, then 2**25 - 1 over two rollouts, then 1: and nothing of the games after them.
+    assert play_games(ConvertingAgent(), lambda: next(games), 3) == [7, 2**25 - 1, 1]
+
+
+def test_play_games_returns_the_points_of_the_game():
+    def make_env():
+        return gym.wrappers.TransformReward(CountingEnv(3), lambda reward: reward / 4)
+
+    class Scaled(gym.Wrapper):
+        reward_scale = 0.25
+
+    assert play_games(ConvertingAgent(), lambda: Scaled(make_env()), 2) == [7, 7]

@@ -213,7 +213,7 @@ def test_in_colab_the_cell_fetches_the_kit_and_sets_it_up(in_colab, tmp_path):
     fetched = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"cell.py"}
     assert fetched == {
         "atari_util.py", "checks.py", "conftest.py", "env_pool.py",
-        "requirements.txt", "setup_colab.sh",
+        "requirements.txt", "setup_colab.sh", "training.py",
     }  # fmt: skip
 
     (tmp_path / "env_pool.py").write_text("# mine")
@@ -256,7 +256,7 @@ def test_a_download_that_breaks_off_leaves_no_half_file(in_colab, tmp_path):
 @pytest.fixture
 def kit(tmp_path):
     """The helper files in a folder, with an empty folder `notebooks` in it."""
-    for name in ("atari_util.py", "checks.py", "env_pool.py", "requirements.txt"):
+    for name in ("atari_util.py", "checks.py", "env_pool.py", "training.py", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "notebooks").mkdir()
     return tmp_path
@@ -293,7 +293,7 @@ def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):
     for cell in notebook.cells:
         cell.source = cell.source.replace("# Slow:", "# Not skipped here:")
     position = [cell.id for cell in notebook.cells].index("training-settings") + 1
-    briefly = nbformat.v4.new_code_cell("max_minutes, evaluate_every = 0.2, 10")
+    briefly = nbformat.v4.new_code_cell("max_minutes, measure_every, evaluate_every = 0.3, 5, 10")
     notebook.cells.insert(position, briefly)
     nbformat.write(notebook, tmp_path / "homework.ipynb")
     exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb", python=first_run[0])

@@ -1,0 +1,362 @@
+"""A small agent in a counting game: what a training run counts, keeps and brings back."""
+
+import math
+
+import gymnasium as gym
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import training
+from env_pool import EnvPool
+from training import LivePlot, TrainingDivergedError, TrainingRun, measure_rollout
+
+
+class ClockEnv(gym.Env):
+    """Games of four ticks; the observation is the tick, and each action earns a point."""
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(0, 4, (1,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.tick = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.tick += 1
+        return np.array([self.tick], np.float32), 1.0, self.tick == 4, False, {}
+
+
+class SmallAgent:
+    """Two logits and a value, both linear in the observation; its memory counts ticks."""
+
+    def __init__(self, units=3):
+        self.layer = keras.layers.Dense(units)
+        self.layer(tf.zeros((1, 1)))
+
+    @property
+    def trainable_variables(self):
+        return self.layer.trainable_variables
+
+    def get_initial_state(self, batch_size):
+        return [np.zeros((batch_size, 1), np.float32)]
+
+    def step(self, memory, observations):
+        outputs = self.layer(observations).numpy()
+        return [memory[0] + 1], (outputs[:, :2], outputs[:, 2])
+
+    def sample_actions(self, outputs):
+        return np.random.randint(2, size=len(outputs[0]))
+
+
+class Setup:
+    """What a notebook has at hand when training begins."""
+
+    def __init__(self, folder, optimizer=None, units=3, **options):
+        self.agent = SmallAgent(units)
+        self.optimizer = optimizer or keras.optimizers.Adam(0.1)
+        self.pool = EnvPool(self.agent, ClockEnv, 2)
+        self.run = TrainingRun(self.agent, self.optimizer, self.pool, folder, **options)
+        self.n_traces = 0
+
+    def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
+        self.n_traces += 1
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self.agent.layer(states)[..., 2] - rewards) ** 2)
+        variables = self.agent.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss.numpy() if tf.executing_eagerly() else loss
+
+    def train(self, max_iterations, during=lambda iteration: None, max_minutes=1.0):
+        step = self.run.compiled(self.train_on_rollout)
+        with self.run.progress(max_iterations, max_minutes) as iterations:
+            for iteration in iterations:
+                memory = list(self.pool.prev_memory_states)
+                rollout = self.pool.interact(3)
+                loss = step(*rollout, memory, 0.99)
+                self.run.record(loss, rollout)
+                self.run.measure(rollout, memory, 0.99)
+                during(iteration)
+
+    def weights(self):
+        return [variable.numpy().tolist() for variable in self.agent.trainable_variables]
+
+    def state(self):
+        """Everything that a checkpoint has to bring back."""
+        run = self.run
+        counters = (run.n_iterations, run.n_steps, run.best_score)
+        optimizer = [variable.numpy().tolist() for variable in self.optimizer.variables]
+        histories = ({**run.history}, [*run.rewards_history])
+        return self.weights(), optimizer, counters, histories
+
+
+@pytest.fixture
+def setup(tmp_path):
+    return Setup(tmp_path)
+
+
+# Counting.
+
+
+def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, capsys):
+    setup.train(3)
+    assert (setup.run.n_iterations, setup.run.n_steps) == (3, 3 * 2 * 2)
+    setup.train(5)
+    assert (setup.run.n_iterations, setup.run.n_steps) == (5, 5 * 2 * 2)
+    assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
+    output = capsys.readouterr().out
+    assert "5 of 5 rollouts" in output
+    assert "5 rollouts, 20 steps so far, last 4 training games 4.\n" in output
+
+
+def test_a_run_ends_when_its_time_is_up(setup):
+    setup.train(10, max_minutes=0)
+    assert setup.run.n_iterations == 0
+
+
+def test_a_loop_that_does_not_record_is_told_so(setup):
+    with (
+        pytest.raises(RuntimeError, match="call record once in every iteration"),
+        setup.run.progress(2, 1) as iterations,
+    ):
+        for _ in iterations:
+            pass
+
+
+# Nothing is lost.
+
+
+def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(setup, tmp_path):
+    def interrupt(iteration):
+        if iteration == 2:
+            setup.run.evaluated(7.5)
+            raise KeyboardInterrupt
+
+    setup.train(10, interrupt)
+    random_number = np.random.random()
+
+    resumed = Setup(tmp_path)
+    resumed.run.restore()
+    assert resumed.state() == setup.state()
+    assert resumed.run.n_iterations == 2
+    assert np.random.random() == random_number
+
+
+def test_an_error_in_the_loop_is_raised_and_what_was_learnt_is_saved(setup, tmp_path):
+    def fail(iteration):
+        raise LookupError("a student's own")
+
+    with pytest.raises(LookupError):
+        setup.train(10, fail)
+    resumed = Setup(tmp_path)
+    resumed.run.restore()
+    assert resumed.state() == setup.state()
+
+
+def test_a_checkpoint_is_written_while_training_goes_on(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    written = []
+    setup.train(2, lambda iteration: written.append((tmp_path / "kungfu.npz").exists()))
+    assert written == [True, True]
+
+
+def test_resumed_training_learns_on_as_if_it_had_never_stopped(tmp_path):
+    whole, parts = Setup(tmp_path / "whole"), Setup(tmp_path / "parts")
+    parts.agent.layer.set_weights(whole.agent.layer.get_weights())
+    whole.train(4)
+    parts.train(2)
+    resumed = Setup(tmp_path / "parts")
+    resumed.run.restore()
+    resumed.pool = parts.pool  # the emulator's own state is in no checkpoint
+    resumed.train(4)
+    assert np.allclose(resumed.weights()[0], whole.weights()[0], rtol=1e-6)
+
+
+def test_a_changed_learning_rate_outlives_the_restored_optimizer(setup, tmp_path):
+    setup.train(1)
+    resumed = Setup(tmp_path, keras.optimizers.Adam(0.025))
+    resumed.run.restore()
+    assert float(resumed.optimizer.learning_rate) == pytest.approx(0.025)
+
+
+def test_another_agents_checkpoint_is_refused_and_changes_nothing(setup, tmp_path):
+    setup.train(1)
+    other = Setup(tmp_path, units=4)
+    before = other.state()
+    with pytest.raises(ValueError, match=r"agent_0 must have the shape \(1, 4\), found \(1, 3\)"):
+        other.run.restore()
+    assert other.state() == before
+
+
+def test_a_new_run_puts_the_files_of_an_earlier_one_aside(setup, tmp_path, capsys):
+    setup.train(1)
+    setup.run.evaluated(1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    new = Setup(tmp_path)
+    new.train(1)
+    new.run.evaluated(2)
+    aside = {path.read_bytes() for path in tmp_path.glob("*-until-*.npz")}
+    assert aside == set(before.values())
+    assert capsys.readouterr().out.count("There was a checkpoint of an earlier run.") == 2
+    assert {path.name for path in tmp_path.iterdir()} >= set(before)
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint_whole(setup, tmp_path, monkeypatch):
+    setup.train(1)
+    before = (tmp_path / "kungfu.npz").read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half a file")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        setup.run.save()
+    assert (tmp_path / "kungfu.npz").read_bytes() == before
+
+
+def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
+    setup.run.restore_best()
+    assert "No best agent was kept" in capsys.readouterr().out
+    setup.train(1)
+    setup.run.evaluated(100)
+    best = setup.weights()
+    setup.train(2)
+    setup.run.evaluated(50)
+    assert setup.weights() != best
+    setup.run.restore_best()
+    assert setup.weights() == best
+    assert setup.run.rewards_history == [100, 50]
+
+
+# Blowing up.
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, 1e13])
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_checkpoint(setup, tmp_path, loss):
+    setup.train(2)
+    before = (tmp_path / "kungfu.npz").read_bytes()
+    rollout = setup.pool.interact(3)
+    with (
+        pytest.raises(TrainingDivergedError) as error,
+        setup.run.progress(3, 1) as iterations,
+    ):
+        for _ in iterations:
+            setup.run.record(loss, rollout)
+    assert f"The loss of rollout 3 is {loss:g}.\nThe losses before it: " in str(error.value)
+    assert "Rewards: from 0 to 1\nObservations: from 0 to 4" in str(error.value)
+    assert "restore()" in str(error.value)
+    assert (tmp_path / "kungfu.npz").read_bytes() == before
+    assert setup.run.n_iterations == 2
+
+
+def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
+    setup.train(1)
+    before = (tmp_path / "kungfu.npz").read_bytes()
+    setup.agent.layer.kernel.assign([[math.nan, 0, 0]])
+    with pytest.raises(TrainingDivergedError, match="weights are no numbers"):
+        setup.run.save()
+    assert (tmp_path / "kungfu.npz").read_bytes() == before
+
+
+# The compiled step.
+
+
+def test_a_compiled_step_is_traced_once_and_does_what_the_plain_one_does(tmp_path):
+    compiled, plain = Setup(tmp_path / "1"), Setup(tmp_path / "2")
+    plain.agent.layer.set_weights(compiled.agent.layer.get_weights())
+    step = compiled.run.compiled(compiled.train_on_rollout)
+    for _ in range(4):
+        rollout = compiled.pool.interact(3)
+        memory = compiled.pool.prev_memory_states
+        assert float(step(*rollout, memory)) == pytest.approx(
+            plain.train_on_rollout(*rollout, memory)
+        )
+    assert compiled.n_traces == 1
+    assert np.allclose(compiled.weights()[0], plain.weights()[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_the_gradients_norm_is_measured_before_clipping(tmp_path, xla):
+    setup = Setup(tmp_path, keras.optimizers.SGD(0.0, global_clipnorm=1e-3))
+    setup.agent.layer.set_weights([np.zeros((1, 3)), np.array([0, 0, 3.0])])
+    ones = np.ones((2, 2), np.float32)
+    states, rewards = np.full((2, 2, 1), 2, np.float32), ones
+    setup.run.compiled(setup.train_on_rollout, xla=xla)(states, ones, rewards, ones, [])
+    # The loss is (3 - 1)²; its gradient is 4 for the bias and 2 · 4 for the kernel.
+    assert setup.run._framework.gradient_norm() == pytest.approx(math.hypot(4, 8))
+
+
+def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(setup, capsys):
+    step = setup.run.compiled(lambda *arguments: float(tf.constant(1.0).numpy()))
+    assert step(np.zeros(1)) == 1.0
+    assert step(np.zeros(1)) == 1.0
+    output = capsys.readouterr().out
+    assert output.startswith("Training is not compiled, and slower: AttributeError: ")
+    assert output.count("\n") == 1
+
+
+def test_an_optimizer_of_nobody_is_an_error(tmp_path):
+    with pytest.raises(TypeError, match=r"must be one of keras.optimizers, got <object"):
+        TrainingRun(SmallAgent(), object(), None, tmp_path)
+
+
+# What the plots show.
+
+
+class Scripted:
+    """Says two equal logits, and as value what its memory counts: 10, 20, 30... since a reset."""
+
+    def get_initial_state(self, batch_size):
+        return [np.zeros((batch_size, 1), np.float32)]
+
+    def step(self, memory, observations):
+        count = memory[0] + 10
+        return [count], (np.zeros((len(observations), 2)), count[:, 0])
+
+
+def test_measure_rollout_follows_the_worked_example():
+    observations = np.zeros((1, 5, 1), np.float32)
+    rewards = np.array([[1, 2, 4, 0, 0]], np.float32)
+    is_not_done = np.array([[1, 1, 1, 0, 1]], np.float32)
+    memory = [np.zeros((1, 1), np.float32)]
+    entropy, value_loss = measure_rollout(
+        Scripted(), (observations, None, rewards, is_not_done), memory, gamma=0.5
+    )
+    assert entropy == pytest.approx(math.log(2))
+    # Values 10, 20, 30, 40, then 10 in the new game; targets 11, 17, 24, 0.
+    assert value_loss == pytest.approx((1 + 3**2 + 6**2 + 40**2) / 4)
+
+
+def test_a_live_plot_is_drawn_in_its_place_and_seldom(monkeypatch):
+    clock = [0.0]
+    shown, updated, drawn = [], [], []
+
+    class Handle:
+        def update(self, figure):
+            updated.append(figure)
+
+    def draw():
+        drawn.append(clock[0])
+        clock[0] += 0.3
+        return plt.figure()
+
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(
+        training, "display", lambda figure, display_id: shown.append(figure) or Handle()
+    )
+    plot = LivePlot(draw)
+    for second in range(100):
+        clock[0] = max(clock[0], float(second))
+        plot.update()
+    assert (len(shown), len(updated), len(drawn)) == (1, 4, 5)
+    assert 0.3 * len(drawn) < 0.02 * clock[0]
+    plot.update(at_once=True)
+    assert len(drawn) == 6
+    assert not plt.get_fignums()

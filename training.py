@@ -1,0 +1,473 @@
+"""Train for minutes or hours and lose nothing: a compiled step, progress, checkpoints, live plots.
+
+The loop itself stays in the notebook, where it can be read: play a rollout, take a step, tell the
+`TrainingRun` about it. The run counts, stops when training blows up, remembers what the plots show,
+and writes it all to disk now and then.
+
+A *step* is one action in one game: a rollout of n columns holds (n - 1) * n_games of them.
+"""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from env_pool import EnvPool, reset_memory
+
+Rollout = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+SECONDS_BETWEEN_CHECKPOINTS = 120
+PLOTTING_SHARE = 0.015  # of the time at most, however slowly a machine draws
+EXPLODED_LOSS = 1e12  # the square of a million points: no game brings so many
+MEASURED = ("iteration", "entropy", "value_loss", "gradient_norm")
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no longer a number to learn from; the checkpoint on disk is whole."""
+
+
+class TrainingRun:
+    """One agent's training, from its first rollout to its last, across interruptions.
+
+    Example:
+        >>> run = TrainingRun(agent, optimizer, pool, "checkpoints")  # doctest: +SKIP
+        >>> train_step = run.compiled(train_on_rollout)
+        >>> with run.progress(max_iterations=15_000, max_minutes=60) as iterations:
+        ...     for iteration in iterations:
+        ...         memory = list(pool.prev_memory_states)
+        ...         rollout = pool.interact(10)
+        ...         run.record(train_step(*rollout, memory, gamma), rollout)
+
+    Args:
+        agent: What learns.
+        optimizer: What it learns with, of Keras or of PyTorch.
+        pool: The games it learns from.
+        folder: Where checkpoints go; made when the first one is written.
+        tensorboard_folder: Where TensorBoard's log goes, if one is wanted.
+
+    Attributes:
+        n_iterations: Number of rollouts learnt from.
+        n_steps: Number of steps learnt from.
+        history: A list of numbers for each name in `MEASURED`, one for each call of `measure`.
+        rewards_history: A score for each call of `evaluated`.
+        best_score: The highest of them, that of the agent kept apart; -inf before there is one.
+
+    Raises:
+        ModuleNotFoundError: If TensorBoard's log is wanted and the package is not there.
+        TypeError: If the optimizer is neither of Keras nor of PyTorch.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        optimizer: Any,
+        pool: EnvPool,
+        folder: str | Path,
+        *,
+        tensorboard_folder: str | Path | None = None,
+    ):
+        self.n_iterations = 0
+        self.n_steps = 0
+        self.history: dict[str, list[float]] = {name: [] for name in MEASURED}
+        self.rewards_history: list[float] = []
+        self.best_score = -math.inf
+        self._agent = agent
+        self._pool = pool
+        self._framework = _framework_of(agent, optimizer)
+        self._file = Path(folder) / "kungfu.npz"
+        self._best_file = Path(folder) / "kungfu-best.npz"
+        self._owns_files = False
+        self._saved_at = time.monotonic()
+        self._losses: list[float] = []
+        self._bar = tqdm(disable=True)
+        self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
+
+    def compiled(
+        self, train_on_rollout: Callable[..., Any], *, xla: bool = False
+    ) -> Callable[..., Any]:
+        """Compile a training step for this run's agent and optimizer, if the framework can.
+
+        A compiled function keeps the agent and the optimizer that it saw first: make another run,
+        and compile again, when either is another object.
+
+        Args:
+            train_on_rollout: Takes one gradient step and returns the loss. One that cannot be
+                compiled runs as it is, and a line says why.
+            xla: Let XLA fuse the many small operations, which is worth its seconds of compile time
+                where few games are played.
+        """
+        return self._framework.compiled(train_on_rollout, xla)
+
+    @contextlib.contextmanager
+    def progress(self, max_iterations: int, max_minutes: float) -> Iterator[Iterator[int]]:
+        """Show how far training is; end it when there is enough of it, or at an interrupt.
+
+        However the loop ends, a checkpoint is written, unless training diverged.
+
+        Args:
+            max_iterations: Number of rollouts in all, those before a restart included.
+            max_minutes: Time for this call.
+
+        Yields:
+            The numbers of the rollouts to come; the first one ever is number 1.
+        """
+        started, n_steps_before = time.monotonic(), self.n_steps
+
+        def iterations() -> Iterator[int]:
+            while self.n_iterations < max_iterations:
+                seconds = time.monotonic() - started
+                if seconds >= 60 * max_minutes:
+                    return
+                rate = (self.n_steps - n_steps_before) / max(seconds, 1e-9)
+                self._bar.set_postfix_str(f"{rate:,.0f} steps/s{self._recent()}", refresh=False)
+                number = self.n_iterations + 1
+                yield number
+                if self.n_iterations != number:
+                    raise RuntimeError("call record once in every iteration of the loop")
+
+        self._bar = tqdm(
+            total=max_iterations,
+            initial=self.n_iterations,
+            mininterval=1,
+            file=sys.stdout,
+            bar_format="{l_bar}{bar}| {n_fmt} of {total_fmt} rollouts in {elapsed}{postfix}",
+        )
+        try:
+            yield iterations()
+        except TrainingDivergedError:
+            raise
+        except BaseException as reason:
+            self.save()
+            if not isinstance(reason, KeyboardInterrupt):
+                raise
+        else:
+            self.save()
+        finally:
+            self._bar.close()
+        print(f"{self.n_iterations:,} rollouts, {self.n_steps:,} steps so far{self._recent()}.")
+
+    def record(self, loss: Any, rollout: Rollout) -> None:
+        """Count a rollout that was learnt from, and write a checkpoint if the last one is old.
+
+        Args:
+            loss: What the training step returned.
+            rollout: What `EnvPool.interact` returned.
+
+        Raises:
+            TrainingDivergedError: If the loss is infinite, no number, or beyond anything that the
+                game's points explain. It is not counted.
+        """
+        self._losses = [*self._losses[-4:], float(loss)]
+        if not abs(self._losses[-1]) < EXPLODED_LOSS:
+            raise TrainingDivergedError(self._what_diverged(rollout))
+        n_games, n_columns = rollout[2].shape
+        self.n_iterations += 1
+        self.n_steps += n_games * (n_columns - 1)
+        self._bar.update()
+        if time.monotonic() > self._saved_at + SECONDS_BETWEEN_CHECKPOINTS:
+            self.save()
+
+    def measure(self, rollout: Rollout, prev_memory_states: Sequence[Any], gamma: float) -> None:
+        """Add to the history how things are.
+
+        Args:
+            rollout: What `EnvPool.interact` returned last.
+            prev_memory_states: The agent's memory before it.
+            gamma: Discount per tick.
+        """
+        entropy, value_loss = measure_rollout(self._agent, rollout, prev_memory_states, gamma)
+        norm = self._framework.gradient_norm()
+        for name, number in zip(
+            MEASURED, (self.n_iterations, entropy, value_loss, norm), strict=True
+        ):
+            self.history[name].append(number)
+            self._log(name, number)
+
+    def evaluated(self, score: float) -> None:
+        """Add a score to the history, and keep the agent apart if it is the best so far.
+
+        Args:
+            score: Mean points of several whole games: one lucky game makes no good agent.
+        """
+        self.rewards_history.append(float(score))
+        self._log("score", float(score))
+        if score > self.best_score:
+            self.best_score = float(score)
+            self._write(self._best_file, self._framework.agent_arrays())
+
+    def save(self) -> None:
+        """Write the agent, the optimizer, the history and the random state to the checkpoint.
+
+        Raises:
+            TrainingDivergedError: If the agent's weights are no numbers. Nothing is written then.
+        """
+        arrays = self._framework.agent_arrays()
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise TrainingDivergedError("the agent's weights are no numbers any more")
+        arrays |= self._framework.optimizer_arrays()
+        arrays |= {f"history_{name}": np.array(self.history[name]) for name in MEASURED}
+        arrays |= {f"random_{i}": part for i, part in enumerate(np.random.get_state())}
+        arrays |= {
+            "n_iterations": self.n_iterations,
+            "n_steps": self.n_steps,
+            "rewards_history": np.array(self.rewards_history),
+            "best_score": self.best_score,
+        }
+        self._write(self._file, arrays)
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on where the checkpoint left off. The games in the pool begin anew.
+
+        Raises:
+            FileNotFoundError: If there is no checkpoint.
+            ValueError: If it is another agent's or another optimizer's; nothing has changed then.
+        """
+        arrays = _read(self._file)
+        self._framework.restore(arrays)
+        for name in MEASURED:
+            self.history[name][:] = arrays[f"history_{name}"].tolist()
+        self.rewards_history[:] = arrays["rewards_history"].tolist()
+        self.n_iterations = int(arrays["n_iterations"])
+        self.n_steps = int(arrays["n_steps"])
+        self.best_score = float(arrays["best_score"])
+        np.random.set_state([arrays[f"random_{i}"][()] for i in range(5)])
+        self._owns_files = True
+        print(f"Restored: {self.n_iterations:,} rollouts, {self.n_steps:,} steps.")
+
+    def restore_best(self) -> None:
+        """Give the agent the weights that scored highest so far, if any were kept.
+
+        Raises:
+            ValueError: If they are another agent's; nothing has changed then.
+        """
+        if self.best_score == -math.inf:
+            print("No best agent was kept so far: this one stays as it is.")
+            return
+        self._framework.restore_agent(_read(self._best_file))
+        print(f"This is the best agent of the training; it scored {self.best_score:,.0f}.")
+
+    def _write(self, path: Path, arrays: dict[str, Any]) -> None:
+        if not self._owns_files:
+            self._put_old_files_aside()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+        unfinished.replace(path)  # the old file stays until the new one is whole
+
+    def _put_old_files_aside(self) -> None:
+        """Keep the files of a run that was not restored: nobody said that they may go."""
+        stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        for path in filter(Path.exists, (self._file, self._best_file)):
+            aside = path.with_stem(f"{path.stem}-until-{stamp}")
+            path.replace(aside)
+            print(f"There was a checkpoint of an earlier run. It is now {aside}.")
+        self._owns_files = True
+
+    def _recent(self) -> str:
+        returns = self._pool.episode_returns[-20:]
+        return f", last {len(returns)} training games {np.mean(returns):,.0f}" if returns else ""
+
+    def _log(self, name: str, number: float) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.add_scalar(name, number, self.n_iterations)
+
+    def _what_diverged(self, rollout: Rollout) -> str:
+        observations, _, rewards, _ = rollout
+        lines = [
+            f"The loss of rollout {self.n_iterations + 1:,} is {self._losses[-1]:g}.",
+            f"The losses before it: {', '.join(f'{loss:g}' for loss in self._losses[:-1])}",
+            f"Norm of the last gradient: {self._framework.gradient_norm():g}",
+            f"Rewards: from {rewards.min():g} to {rewards.max():g}",
+            f"Observations: from {observations.min():g} to {observations.max():g}",
+        ]
+        lines += [
+            f"{name} of the agent is not finite any more"
+            for name, array in self._framework.agent_arrays().items()
+            if not np.isfinite(array).all()
+        ]
+        lines += [
+            "Clip gradients, lower the learning rate, or scale rewards down. Then make agent and "
+            "optimizer anew, or go back with restore() if there is a checkpoint."
+        ]
+        return "\n".join(lines)
+
+
+def measure_rollout(
+    agent: Any, rollout: Rollout, prev_memory_states: Sequence[Any], gamma: float
+) -> tuple[float, float]:
+    """Replay a rollout as the pool played it and measure what the plots show.
+
+    Args:
+        agent: Its `step` returns the new memory and `(logits, state_value)`.
+        rollout: Observations, actions, rewards and mask, `[n_games, n_steps, ...]`.
+        prev_memory_states: The memory before column 0, arrays `[n_games, ...]`.
+        gamma: Discount per tick.
+
+    Returns:
+        The policy's mean entropy in nats, and the mean squared TD error
+        r + gamma * mask * V(next) - V.
+    """
+    observations, _, rewards, is_not_done = rollout
+    n_games, n_steps = rewards.shape
+    memory = prev_memory_states
+    entropies, values = [], []
+    for t in range(n_steps):
+        memory, (logits, value) = agent.step(memory, observations[:, t])
+        is_over = is_not_done[:, t] == 0
+        if is_over.any():
+            memory = reset_memory(memory, agent.get_initial_state(n_games), is_over)
+        logits = np.asarray(logits, np.float64)
+        log_policy = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+        entropies.append(-(np.exp(log_policy) * log_policy).sum(-1).mean())
+        values.append(np.asarray(value, np.float64).reshape(n_games))
+    values = np.stack(values, axis=1)
+    targets = rewards[:, :-1] + gamma * is_not_done[:, :-1] * values[:, 1:]
+    return float(np.mean(entropies)), float(np.mean((targets - values[:, :-1]) ** 2))
+
+
+class LivePlot:
+    """A figure that is drawn anew in its place, without flicker, and seldom enough.
+
+    Args:
+        draw: Draws and returns the figure.
+    """
+
+    def __init__(self, draw: Callable[[], Figure]):
+        self._draw = draw
+        self._handle = None
+        self._not_before = -math.inf
+
+    def update(self, *, at_once: bool = False) -> None:
+        """Draw, unless that was done only just now; `at_once` draws in any case."""
+        started = time.monotonic()
+        if started < self._not_before and not at_once:
+            return
+        figure = self._draw()
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+        plt.close(figure)
+        now = time.monotonic()
+        self._not_before = now + (now - started) / PLOTTING_SHARE
+
+
+# --------------------------------------------------------------------------------- the frameworks
+
+
+class _TensorFlow:
+    """What a run needs of TensorFlow: graphs, arrays of variables, the gradient's norm."""
+
+    def __init__(self, agent: Any, optimizer: Any):
+        self._tf = sys.modules["tensorflow"]
+        self._agent = agent
+        self._optimizer = optimizer
+        self._norm = self._tf.Variable(math.nan, trainable=False)
+        if not optimizer.built:  # a graph can use an optimizer's variables, but not make them
+            optimizer.build(agent.trainable_variables)
+
+    def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
+        function = self._tf.function(train_on_rollout, jit_compile=xla)
+        is_tried = False
+
+        def step(*arguments: Any) -> Any:
+            nonlocal function, is_tried
+            with self._norm_recorded():
+                if not is_tried:
+                    is_tried = True
+                    try:
+                        function.get_concrete_function(*arguments)
+                    except Exception as error:
+                        print(f"Training is not compiled, and slower: {_first_line(error)}")
+                        function = train_on_rollout
+                return function(*arguments)
+
+        return step
+
+    @contextlib.contextmanager
+    def _norm_recorded(self) -> Iterator[None]:
+        optimizer, tf = self._optimizer, self._tf
+        apply = optimizer.apply
+
+        def recorded(grads: Sequence[Any], *arguments: Any, **options: Any) -> Any:
+            self._norm.assign(tf.linalg.global_norm(grads))
+            return apply(grads, *arguments, **options)
+
+        optimizer.apply = recorded
+        try:
+            yield
+        finally:
+            del optimizer.apply
+
+    def gradient_norm(self) -> float:
+        return float(self._norm)
+
+    def agent_arrays(self) -> dict[str, np.ndarray]:
+        return {f"agent_{i}": v.numpy() for i, v in enumerate(self._agent.trainable_variables)}
+
+    def optimizer_arrays(self) -> dict[str, np.ndarray]:
+        return {f"optimizer_{i}": v.numpy() for i, v in enumerate(self._optimizer_variables())}
+
+    def _optimizer_variables(self) -> list[Any]:
+        # The learning rate is a setting: whoever changes it means it.
+        rate = getattr(self._optimizer, "_learning_rate", None)
+        return [variable for variable in self._optimizer.variables if variable is not rate]
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        variables = dict(zip(self.optimizer_arrays(), self._optimizer_variables(), strict=True))
+        _check_shapes(arrays, self.agent_arrays() | self.optimizer_arrays())
+        self.restore_agent(arrays)
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+    def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
+        own = self.agent_arrays()
+        _check_shapes(arrays, own)
+        for name, variable in zip(own, self._agent.trainable_variables, strict=True):
+            variable.assign(arrays[name])
+
+
+def _framework_of(agent: Any, optimizer: Any) -> _TensorFlow:
+    origins = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
+    if "keras" in origins:
+        return _TensorFlow(agent, optimizer)
+    raise TypeError(f"optimizer must be one of keras.optimizers, got {optimizer!r}")
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    for name, array in expected.items():
+        found = arrays[name].shape if name in arrays else "none"
+        if found != array.shape:
+            raise ValueError(
+                f"the checkpoint is not of this agent and optimizer: {name} must have the shape "
+                f"{array.shape}, found {found}"
+            )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
+
+
+def _tensorboard_writer(folder: str | Path) -> Any:
+    try:
+        from tensorboard.summary import Writer
+    except ImportError as error:
+        raise ModuleNotFoundError("TensorBoard's log needs: pip install tensorboard") from error
+    return Writer(str(folder))
