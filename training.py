@@ -213,7 +213,7 @@ class TrainingRun:
         arrays = self._framework.agent_arrays()
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise TrainingDivergedError("the agent's weights are no numbers any more")
-        arrays |= self._framework.optimizer_arrays()
+        arrays |= self._framework.other_arrays()
         arrays |= {f"history_{name}": np.array(self.history[name]) for name in MEASURED}
         arrays |= {f"random_{i}": part for i, part in enumerate(np.random.get_state())}
         arrays |= {
@@ -416,7 +416,7 @@ class _TensorFlow:
     def agent_arrays(self) -> dict[str, np.ndarray]:
         return {f"agent_{i}": v.numpy() for i, v in enumerate(self._agent.trainable_variables)}
 
-    def optimizer_arrays(self) -> dict[str, np.ndarray]:
+    def other_arrays(self) -> dict[str, np.ndarray]:
         return {f"optimizer_{i}": v.numpy() for i, v in enumerate(self._optimizer_variables())}
 
     def _optimizer_variables(self) -> list[Any]:
@@ -425,10 +425,10 @@ class _TensorFlow:
         return [variable for variable in self._optimizer.variables if variable is not rate]
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        variables = dict(zip(self.optimizer_arrays(), self._optimizer_variables(), strict=True))
-        _check_shapes(arrays, self.agent_arrays() | self.optimizer_arrays())
+        others = self.other_arrays()
+        _check_shapes(arrays, self.agent_arrays() | others)
         self.restore_agent(arrays)
-        for name, variable in variables.items():
+        for name, variable in zip(others, self._optimizer_variables(), strict=True):
             variable.assign(arrays[name])
 
     def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
@@ -438,11 +438,69 @@ class _TensorFlow:
             variable.assign(arrays[name])
 
 
-def _framework_of(agent: Any, optimizer: Any) -> _TensorFlow:
+class _PyTorch:
+    """What a run needs of PyTorch: arrays of tensors, the gradient's norm. Nothing is compiled."""
+
+    def __init__(self, agent: Any, optimizer: Any):
+        self._torch = sys.modules["torch"]
+        self._agent = agent
+        self._optimizer = optimizer
+        self._norm = math.nan
+        optimizer.register_step_pre_hook(self._measure_norm)
+
+    def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
+        return train_on_rollout
+
+    def _measure_norm(self, *_: Any) -> None:
+        norms = [p.grad.norm() for p in self._parameters() if p.grad is not None]
+        self._norm = self._torch.stack(norms).norm() if norms else math.nan
+
+    def _parameters(self) -> list[Any]:
+        return [p for group in self._optimizer.param_groups for p in group["params"]]
+
+    def gradient_norm(self) -> float:
+        return float(self._norm)
+
+    def agent_arrays(self) -> dict[str, np.ndarray]:
+        state = self._agent.state_dict()
+        return {f"agent_{name}": tensor.cpu().numpy().copy() for name, tensor in state.items()}
+
+    def other_arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"random_torch": self._torch.get_rng_state().numpy().copy()}
+        for i, state in self._optimizer.state_dict()["state"].items():
+            arrays |= {
+                f"optimizer_{i}_{name}": self._torch.as_tensor(part).cpu().numpy().copy()
+                for name, part in state.items()
+            }
+        return arrays
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.restore_agent(arrays)
+        states: dict[int, dict[str, Any]] = {}
+        for key, array in arrays.items():
+            if key.startswith("optimizer_"):
+                _, i, name = key.split("_", 2)
+                states.setdefault(int(i), {})[name] = self._torch.as_tensor(array)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self._torch.set_rng_state(self._torch.as_tensor(arrays["random_torch"]))
+
+    def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
+        own = self.agent_arrays()
+        _check_shapes(arrays, own)
+        state = {name.removeprefix("agent_"): self._torch.as_tensor(arrays[name]) for name in own}
+        self._agent.load_state_dict(state)
+
+
+def _framework_of(agent: Any, optimizer: Any) -> _TensorFlow | _PyTorch:
     origins = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
     if "keras" in origins:
         return _TensorFlow(agent, optimizer)
-    raise TypeError(f"optimizer must be one of keras.optimizers, got {optimizer!r}")
+    if "torch" in origins:
+        return _PyTorch(agent, optimizer)
+    raise TypeError(
+        f"optimizer must be one of keras.optimizers or of torch.optim, got {optimizer!r}"
+    )
 
 
 def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
 
 import training
 from env_pool import EnvPool
@@ -31,10 +32,24 @@ class ClockEnv(gym.Env):
         return np.array([self.tick], np.float32), 1.0, self.tick == 4, False, {}
 
 
-class SmallAgent:
-    """Two logits and a value, both linear in the observation; its memory counts ticks."""
+class CountingMemory:
+    """The half of an agent that knows no framework: its memory counts ticks."""
 
-    def __init__(self, units=3):
+    def get_initial_state(self, batch_size):
+        return [np.zeros((batch_size, 1), np.float32)]
+
+    def step(self, memory, observations):
+        outputs = self.outputs(observations)
+        return [memory[0] + 1], (outputs[:, :2], outputs[:, 2])
+
+    def sample_actions(self, outputs):
+        return np.random.randint(2, size=len(outputs[0]))
+
+
+class KerasAgent(CountingMemory):
+    """Two logits and a value, linear in the observation."""
+
+    def __init__(self, units):
         self.layer = keras.layers.Dense(units)
         self.layer(tf.zeros((1, 1)))
 
@@ -42,35 +57,63 @@ class SmallAgent:
     def trainable_variables(self):
         return self.layer.trainable_variables
 
-    def get_initial_state(self, batch_size):
-        return [np.zeros((batch_size, 1), np.float32)]
+    def outputs(self, observations):
+        return self.layer(observations).numpy()
 
-    def step(self, memory, observations):
-        outputs = self.layer(observations).numpy()
-        return [memory[0] + 1], (outputs[:, :2], outputs[:, 2])
+    def weights(self):
+        return [array.tolist() for array in self.layer.get_weights()]
 
-    def sample_actions(self, outputs):
-        return np.random.randint(2, size=len(outputs[0]))
+    def set_weights(self, kernel, bias):
+        self.layer.set_weights([np.array(kernel, np.float32), np.array(bias, np.float32)])
 
 
-class Setup:
-    """What a notebook has at hand when training begins."""
+class TorchAgent(torch.nn.Module, CountingMemory):
+    """Two logits and a value, linear in the observation."""
 
-    def __init__(self, folder, optimizer=None, units=3, **options):
-        self.agent = SmallAgent(units)
-        self.optimizer = optimizer or keras.optimizers.Adam(0.1)
+    def __init__(self, units):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, units)
+
+    def outputs(self, observations):
+        with torch.no_grad():
+            return self.layer(torch.as_tensor(observations)).numpy()
+
+    def weights(self):
+        return [self.layer.weight.T.tolist(), self.layer.bias.tolist()]
+
+    def set_weights(self, kernel, bias):
+        with torch.no_grad():
+            self.layer.weight[:] = torch.tensor(kernel).T
+            self.layer.bias[:] = torch.tensor(bias)
+
+
+class KerasSetup:
+    """What a notebook of the TensorFlow track has at hand when training begins."""
+
+    def __init__(self, folder, units=3, learning_rate=0.1, **options):
+        self.agent = KerasAgent(units)
+        self.optimizer = keras.optimizers.Adam(learning_rate)
+        self._finish(folder, options)
+
+    def _finish(self, folder, options):
         self.pool = EnvPool(self.agent, ClockEnv, 2)
         self.run = TrainingRun(self.agent, self.optimizer, self.pool, folder, **options)
-        self.n_traces = 0
+        self.n_calls = 0
 
     def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
-        self.n_traces += 1
+        self.n_calls += 1
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((self.agent.layer(states)[..., 2] - rewards) ** 2)
         variables = self.agent.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss.numpy() if tf.executing_eagerly() else loss
+
+    def optimizer_state(self):
+        return [variable.numpy().tolist() for variable in self.optimizer.variables]
+
+    def learning_rate(self):
+        return float(self.optimizer.learning_rate)
 
     def train(self, max_iterations, during=lambda iteration: None, max_minutes=1.0):
         step = self.run.compiled(self.train_on_rollout)
@@ -83,21 +126,50 @@ class Setup:
                 self.run.measure(rollout, memory, 0.99)
                 during(iteration)
 
-    def weights(self):
-        return [variable.numpy().tolist() for variable in self.agent.trainable_variables]
-
     def state(self):
         """Everything that a checkpoint has to bring back."""
         run = self.run
         counters = (run.n_iterations, run.n_steps, run.best_score)
-        optimizer = [variable.numpy().tolist() for variable in self.optimizer.variables]
         histories = ({**run.history}, [*run.rewards_history])
-        return self.weights(), optimizer, counters, histories
+        return self.agent.weights(), self.optimizer_state(), counters, histories
+
+
+class TorchSetup(KerasSetup):
+    """What a notebook of the PyTorch track has at hand when training begins."""
+
+    def __init__(self, folder, units=3, learning_rate=0.1, **options):
+        self.agent = TorchAgent(units)
+        self.optimizer = torch.optim.Adam(self.agent.parameters(), learning_rate)
+        self._finish(folder, options)
+
+    def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
+        self.n_calls += 1
+        values = self.agent.layer(torch.as_tensor(states))[..., 2]
+        loss = torch.mean((values - torch.as_tensor(rewards)) ** 2)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach().numpy()
+
+    def optimizer_state(self):
+        states = self.optimizer.state_dict()["state"].values()
+        return [[(name, part.tolist()) for name, part in state.items()] for state in states]
+
+    def learning_rate(self):
+        return self.optimizer.param_groups[0]["lr"]
+
+
+SETUPS = {"tensorflow": KerasSetup, "pytorch": TorchSetup}
+
+
+@pytest.fixture(params=SETUPS)
+def make_setup(request):
+    return SETUPS[request.param]
 
 
 @pytest.fixture
-def setup(tmp_path):
-    return Setup(tmp_path)
+def setup(make_setup, tmp_path):
+    return make_setup(tmp_path)
 
 
 # Counting.
@@ -131,7 +203,9 @@ def test_a_loop_that_does_not_record_is_told_so(setup):
 # Nothing is lost.
 
 
-def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(setup, tmp_path):
+def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(
+    make_setup, setup, tmp_path
+):
     def interrupt(iteration):
         if iteration == 2:
             setup.run.evaluated(7.5)
@@ -140,20 +214,20 @@ def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(
     setup.train(10, interrupt)
     random_number = np.random.random()
 
-    resumed = Setup(tmp_path)
+    resumed = make_setup(tmp_path)
     resumed.run.restore()
     assert resumed.state() == setup.state()
     assert resumed.run.n_iterations == 2
     assert np.random.random() == random_number
 
 
-def test_an_error_in_the_loop_is_raised_and_what_was_learnt_is_saved(setup, tmp_path):
+def test_an_error_in_the_loop_is_raised_and_what_was_learnt_is_saved(make_setup, setup, tmp_path):
     def fail(iteration):
         raise LookupError("a student's own")
 
     with pytest.raises(LookupError):
         setup.train(10, fail)
-    resumed = Setup(tmp_path)
+    resumed = make_setup(tmp_path)
     resumed.run.restore()
     assert resumed.state() == setup.state()
 
@@ -165,40 +239,40 @@ def test_a_checkpoint_is_written_while_training_goes_on(setup, tmp_path, monkeyp
     assert written == [True, True]
 
 
-def test_resumed_training_learns_on_as_if_it_had_never_stopped(tmp_path):
-    whole, parts = Setup(tmp_path / "whole"), Setup(tmp_path / "parts")
-    parts.agent.layer.set_weights(whole.agent.layer.get_weights())
+def test_resumed_training_learns_on_as_if_it_had_never_stopped(make_setup, tmp_path):
+    whole, parts = make_setup(tmp_path / "whole"), make_setup(tmp_path / "parts")
+    parts.agent.set_weights(*whole.agent.weights())
     whole.train(4)
     parts.train(2)
-    resumed = Setup(tmp_path / "parts")
+    resumed = make_setup(tmp_path / "parts")
     resumed.run.restore()
     resumed.pool = parts.pool  # the emulator's own state is in no checkpoint
     resumed.train(4)
-    assert np.allclose(resumed.weights()[0], whole.weights()[0], rtol=1e-6)
+    assert np.allclose(resumed.agent.weights()[0], whole.agent.weights()[0], rtol=1e-6)
 
 
-def test_a_changed_learning_rate_outlives_the_restored_optimizer(setup, tmp_path):
+def test_a_changed_learning_rate_outlives_the_restored_optimizer(make_setup, setup, tmp_path):
     setup.train(1)
-    resumed = Setup(tmp_path, keras.optimizers.Adam(0.025))
+    resumed = make_setup(tmp_path, learning_rate=0.025)
     resumed.run.restore()
-    assert float(resumed.optimizer.learning_rate) == pytest.approx(0.025)
+    assert resumed.learning_rate() == pytest.approx(0.025)
 
 
-def test_another_agents_checkpoint_is_refused_and_changes_nothing(setup, tmp_path):
+def test_another_agents_checkpoint_is_refused_and_changes_nothing(make_setup, setup, tmp_path):
     setup.train(1)
-    other = Setup(tmp_path, units=4)
+    other = make_setup(tmp_path, units=4)
     before = other.state()
-    with pytest.raises(ValueError, match=r"agent_0 must have the shape \(1, 4\), found \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"must have the shape \(.*4.*\), found \(.*3.*\)"):
         other.run.restore()
     assert other.state() == before
 
 
-def test_a_new_run_puts_the_files_of_an_earlier_one_aside(setup, tmp_path, capsys):
+def test_a_new_run_puts_the_files_of_an_earlier_one_aside(make_setup, setup, tmp_path, capsys):
     setup.train(1)
     setup.run.evaluated(1)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     capsys.readouterr()
-    new = Setup(tmp_path)
+    new = make_setup(tmp_path)
     new.train(1)
     new.run.evaluated(2)
     aside = {path.read_bytes() for path in tmp_path.glob("*-until-*.npz")}
@@ -226,12 +300,12 @@ def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     assert "No best agent was kept" in capsys.readouterr().out
     setup.train(1)
     setup.run.evaluated(100)
-    best = setup.weights()
+    best = setup.agent.weights()
     setup.train(2)
     setup.run.evaluated(50)
-    assert setup.weights() != best
+    assert setup.agent.weights() != best
     setup.run.restore_best()
-    assert setup.weights() == best
+    assert setup.agent.weights() == best
     assert setup.run.rewards_history == [100, 50]
 
 
@@ -259,7 +333,7 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_checkpoint(setup,
 def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
     setup.train(1)
     before = (tmp_path / "kungfu.npz").read_bytes()
-    setup.agent.layer.kernel.assign([[math.nan, 0, 0]])
+    setup.agent.set_weights([[math.nan, 0.0, 0.0]], [0.0, 0.0, 0.0])
     with pytest.raises(TrainingDivergedError, match="weights are no numbers"):
         setup.run.save()
     assert (tmp_path / "kungfu.npz").read_bytes() == before
@@ -269,8 +343,8 @@ def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
 
 
 def test_a_compiled_step_is_traced_once_and_does_what_the_plain_one_does(tmp_path):
-    compiled, plain = Setup(tmp_path / "1"), Setup(tmp_path / "2")
-    plain.agent.layer.set_weights(compiled.agent.layer.get_weights())
+    compiled, plain = KerasSetup(tmp_path / "1"), KerasSetup(tmp_path / "2")
+    plain.agent.set_weights(*compiled.agent.weights())
     step = compiled.run.compiled(compiled.train_on_rollout)
     for _ in range(4):
         rollout = compiled.pool.interact(3)
@@ -278,22 +352,23 @@ def test_a_compiled_step_is_traced_once_and_does_what_the_plain_one_does(tmp_pat
         assert float(step(*rollout, memory)) == pytest.approx(
             plain.train_on_rollout(*rollout, memory)
         )
-    assert compiled.n_traces == 1
-    assert np.allclose(compiled.weights()[0], plain.weights()[0], rtol=1e-5)
+    assert compiled.n_calls == 1
+    assert np.allclose(compiled.agent.weights()[0], plain.agent.weights()[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("xla", [False, True])
-def test_the_gradients_norm_is_measured_before_clipping(tmp_path, xla):
-    setup = Setup(tmp_path, keras.optimizers.SGD(0.0, global_clipnorm=1e-3))
-    setup.agent.layer.set_weights([np.zeros((1, 3)), np.array([0, 0, 3.0])])
+def test_the_gradients_norm_is_measured(setup, xla):
+    setup.agent.set_weights([[0.0, 0.0, 0.0]], [0.0, 0.0, 3.0])
     ones = np.ones((2, 2), np.float32)
-    states, rewards = np.full((2, 2, 1), 2, np.float32), ones
-    setup.run.compiled(setup.train_on_rollout, xla=xla)(states, ones, rewards, ones, [])
+    states = np.full((2, 2, 1), 2, np.float32)
+    setup.run.compiled(setup.train_on_rollout, xla=xla)(states, ones, ones, ones, [])
+    setup.run.measure(setup.pool.interact(3), setup.pool.prev_memory_states, 0.99)
     # The loss is (3 - 1)²; its gradient is 4 for the bias and 2 · 4 for the kernel.
-    assert setup.run._framework.gradient_norm() == pytest.approx(math.hypot(4, 8))
+    assert setup.run.history["gradient_norm"] == [pytest.approx(math.hypot(4, 8))]
 
 
-def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(setup, capsys):
+def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsys):
+    setup = KerasSetup(tmp_path)
     step = setup.run.compiled(lambda *arguments: float(tf.constant(1.0).numpy()))
     assert step(np.zeros(1)) == 1.0
     assert step(np.zeros(1)) == 1.0
@@ -303,8 +378,8 @@ def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(setup, capsys):
 
 
 def test_an_optimizer_of_nobody_is_an_error(tmp_path):
-    with pytest.raises(TypeError, match=r"must be one of keras.optimizers, got <object"):
-        TrainingRun(SmallAgent(), object(), None, tmp_path)
+    with pytest.raises(TypeError, match=r"keras.optimizers or of torch.optim, got <object"):
+        TrainingRun(CountingMemory(), object(), None, tmp_path)
 
 
 # What the plots show.
