@@ -44,6 +44,12 @@ test: $(VENV)/.test chromium bubblewrap ## run the project's own checks and test
 train: $(VENV)/.train ## train the solution's agent [MINUTES=number]
 	$(RUN) solutions/train.py --track $(TRACK) $(if $(MINUTES),--minutes $(MINUTES))
 
+.PHONY: bench
+bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a quiet machine]
+	$(RUN) -m benchmarks.training_speed --write
+	$(RUN) -m benchmarks.training_profile --write
+	$(RUN) -m benchmarks.training_growth --write
+
 .PHONY: lab
 lab: $(VENV)/.lab ## open the student notebook in JupyterLab
 	$(RUN) -m jupyter lab notebooks/kungfu_a2c_$(TRACK).ipynb
@@ -78,6 +84,12 @@ $(VENV)/.runtime: $(VENV)/.venv requirements.txt constraints.txt
 
 $(VENV)/.train: $(VENV)/.runtime
 	$(INSTALL) nbclient nbconvert
+	@touch $@
+
+# PyTorch goes first, by itself: see constraints.txt for its CPU build.
+$(VENV)/.bench: $(VENV)/.grading
+	$(INSTALL) torch
+	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.lab: $(VENV)/.runtime

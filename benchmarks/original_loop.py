@@ -1,0 +1,75 @@
+"""The baseline: deep Kung-Fu as it was trained before, written anew.
+
+Everything happens eagerly and in Python: the games are stepped and their pictures prepared one
+after the other, and neither acting nor learning is compiled. Games, network and loss are the
+notebook's own, so whatever is faster than this does the same work. The optimizer is the
+assignment's, without the clipping that the notebook adds.
+"""
+
+import numpy as np
+
+from benchmarks.student_code import Settings, load_student_code
+
+
+class OriginalTraining:
+    """Plays and learns as the original does: `update` is one rollout and one gradient step.
+
+    Args:
+        settings: as `student_code.read_settings` returns them.
+        n_games: played one after the other.
+        n_ticks: columns of a rollout; each game is stepped one time less.
+        seed: of agent and games.
+
+    Attributes:
+        steps_per_update: Environment steps of one update.
+    """
+
+    def __init__(self, settings: Settings, n_games: int, n_ticks: int, seed: int):
+        self._code = load_student_code(settings, seed)
+        self._agent = self._code["agent"]
+        self._games = [self._code["make_env"]() for _ in range(n_games)]
+        self._observations = [
+            game.reset(seed=seed + number)[0] for number, game in enumerate(self._games)
+        ]
+        self._is_over = [False] * n_games
+        self._memory = [part.numpy() for part in self._agent.get_initial_state(n_games)]
+        self._n_ticks = n_ticks
+        self.steps_per_update = n_games * (n_ticks - 1)
+
+    def update(self) -> float:
+        """Plays a rollout, learns from it and returns the loss."""
+        memory = self._memory
+        return float(self._code["train_on_rollout"](*self._interact(), memory, self._code["gamma"]))
+
+    def _interact(self) -> list[np.ndarray]:
+        ticks = []
+        for _ in range(self._n_ticks - 1):
+            observations, was_over = self._observations, self._is_over
+            memory, outputs = self._step(observations)
+            actions = self._agent.sample_actions(outputs)
+            rewards = self._step_games(actions)
+            for part in memory:
+                part[was_over] = 0  # the agent's initial state
+            self._memory = memory
+            ticks.append((observations, actions, rewards, ~np.array(was_over)))
+        nothing = np.zeros(len(self._games), int)
+        ticks.append((self._observations, nothing, nothing, ~np.array(self._is_over)))
+        return [np.array(column).swapaxes(0, 1) for column in zip(*ticks, strict=True)]
+
+    def _step(self, observations: list[np.ndarray]) -> tuple:
+        tf = self._code["tf"]
+        memory = [tf.convert_to_tensor(part) for part in self._memory]
+        memory, outputs = self._agent.forward(memory, tf.convert_to_tensor(np.array(observations)))
+        return [part.numpy().copy() for part in memory], [part.numpy() for part in outputs]
+
+    def _step_games(self, actions: np.ndarray) -> list[float]:
+        """Steps every game, or starts it anew after its end; returns the rewards."""
+        steps = []
+        for game, action, was_over in zip(self._games, actions, self._is_over, strict=True):
+            if was_over:
+                steps.append((game.reset()[0], 0.0, False))
+            else:
+                observation, reward, terminated, truncated, _ = game.step(int(action))
+                steps.append((observation, reward, terminated or truncated))
+        self._observations, rewards, self._is_over = map(list, zip(*steps, strict=True))
+        return rewards

@@ -1,0 +1,270 @@
+"""The students' code as it stands: the solution notebook's own cells, run outside a notebook.
+
+What is measured is what students see and write, read anew from the notebook for every run. Values
+of the settings can be replaced; nothing else can.
+"""
+
+import ast
+import contextlib
+import functools
+import io
+import linecache
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+
+NOTEBOOK = Path(__file__).parent.parent / "solutions" / "kungfu_a2c_tensorflow.ipynb"
+SETTINGS_CELLS = ("pool", "select", "training-settings")
+AGENT_CELLS = ("imports", "make-env", "agent-exercise", "select", "loss-exercise")
+POOL_CELLS = ("training-settings", "training-pool")
+
+# They change how long training may go on and what it shows, not what it does with a rollout.
+SETTINGS_OF_THE_SESSION = {
+    "evaluate_every",
+    "keep_on_drive",
+    "max_iterations",
+    "max_minutes",
+    "measure_every",
+    "n_parallel_games",
+    "passing_score",
+    "stop_when_passed",
+}
+
+Settings = Mapping[str, Any]
+
+
+# ----------------------------------------------------------------------------------------- settings
+
+
+def read_settings(changes: Settings | None = None) -> dict[str, Any]:
+    """Returns what the notebook's settings are, by name.
+
+    Settings are the numbers, booleans and strings that the settings cells assign by themselves.
+
+    Args:
+        changes: other values of some of them.
+
+    Raises:
+        ValueError: If a change names no setting, or is neither None nor of the kind of the
+            notebook's value.
+    """
+    settings = {
+        name: value
+        for cell in SETTINGS_CELLS
+        for name, value in _literals(_sources()[cell]).items()
+        if name not in SETTINGS_OF_THE_SESSION
+    }
+    for name, value in (changes or {}).items():
+        if name not in settings:
+            raise ValueError(f"there is no setting {name!r}; there are {', '.join(settings)}")
+        if value is not None and _kind(value) != _kind(settings[name]):
+            raise ValueError(f"{name} must be a {_kind(settings[name])} or None, got {value!r}")
+        settings[name] = value
+    return settings
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """Reads `name=value`, the value a Python literal.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    name, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError
+        return name.strip(), ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError):
+        raise ValueError(
+            f"a setting is changed by name=value, such as entropy_weight=0.01, got {text!r}"
+        ) from None
+
+
+def _kind(value: Any) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "number" if is_number else type(value).__name__
+
+
+def _literals(source: str) -> dict[str, Any]:
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                value = ast.literal_eval(node.value)
+                if isinstance(value, (bool, int, float, str)):
+                    found[node.targets[0].id] = value
+    return found
+
+
+# -------------------------------------------------------------------------------------------- cells
+
+
+def run_cells(cells: Sequence[str], namespace: dict[str, Any], settings: Settings) -> None:
+    """Runs cells of the notebook in a namespace.
+
+    Args:
+        cells: their ids, in the order in which to run them.
+        namespace: what the cells before have left; what these leave is added.
+        settings: whose values stand in the place of the notebook's own.
+    """
+    sources = _sources()
+    for cell in cells:
+        source, file = _with_settings(sources[cell], settings), f"<cell {cell}>"
+        # tf.function reads the source of what it compiles through this cache.
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(source, file, "exec"), namespace)
+
+
+def _sources() -> dict[str, str]:
+    notebook = nbformat.read(NOTEBOOK, 4)
+    return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "code"}
+
+
+def _with_settings(source: str, settings: Settings) -> str:
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in settings:
+                node.value = ast.Constant(settings[name])
+    return ast.unparse(tree)
+
+
+def load_student_code(settings: Settings, seed: int) -> dict[str, Any]:
+    """Returns the notebook's namespace with a new agent and its optimizer, the student's choice.
+
+    Args:
+        settings: as `read_settings` returns them.
+        seed: of the agent's weights and of everything that it draws.
+    """
+    import checks
+
+    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+    checks.prepare_notebook("tensorflow")
+    code = {"__name__": "__main__", "checks": checks, **settings}
+    run_cells(AGENT_CELLS, code, settings)
+    code["keras"].utils.set_random_seed(seed)
+    code["agent"] = code["SimpleRecurrentAgent"](code["obs_shape"], code["n_actions"])
+    run_cells(["optimizer-exercise"], code, settings)
+    return code
+
+
+def load_make_env(settings: Settings, **options: Any) -> Callable[[], Any]:
+    """Returns the notebook's function that makes a game, without anything else of the notebook.
+
+    Args:
+        settings: as `read_settings` returns them.
+        options: of `PreprocessAtari`, in the place of the notebook's.
+    """
+    import gymnasium as gym
+
+    from atari_util import PreprocessAtari
+
+    def preprocess(env: gym.Env, **given: Any) -> PreprocessAtari:
+        return PreprocessAtari(env, **given | options)
+
+    code = {"gym": gym, "PreprocessAtari": preprocess if options else PreprocessAtari, **settings}
+    run_cells(["make-env"], code, settings)
+    return code["make_env"]
+
+
+# ----------------------------------------------------------------------------------------- training
+
+
+class StudentTraining:
+    """Trains as the notebook's loop does: `update` is one rollout and one gradient step.
+
+    Plots and evaluations are not part of it; checkpoints are.
+
+    Args:
+        settings: as `read_settings` returns them.
+        seed: of agent and games.
+        folder: where checkpoints go.
+        xla: let XLA compile the step.
+
+    Attributes:
+        code: The notebook's namespace.
+        pool: The games.
+        steps_per_update: Environment steps of one update.
+    """
+
+    def __init__(self, settings: Settings, seed: int, folder: str | Path, *, xla: bool = False):
+        self.code = load_student_code(settings, seed)
+        self.code["EnvPool"] = functools.partial(self.code["EnvPool"], seed=seed)
+        run_cells(POOL_CELLS, self.code, settings)
+        self.pool = self.code["pool"]
+        self.run = self.code["TrainingRun"](
+            self.code["agent"], self.code["optimizer"], self.pool, folder
+        )
+        self.step = self.run.compiled(self.code["train_on_rollout"], xla=xla)
+        self.steps_per_update = settings["n_training_games"] * (settings["n_steps"] - 1)
+        self._n_ticks = settings["n_steps"]
+        self._gamma = settings["gamma"]
+
+    def update(self) -> None:
+        """Plays a rollout and learns from it."""
+        memory = list(self.pool.prev_memory_states)
+        rollout = self.pool.interact(self._n_ticks)
+        loss = self.step(*rollout, memory, self._gamma)
+        self.run.record(loss, rollout)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come.
+
+    Attributes:
+        seconds: Since training began, compiling included, imports not.
+        steps: Environment steps so far.
+        episode_returns: Points of every game finished so far, in order.
+        agent: What learns; None for a peer.
+        make_env: Makes one of its games; None for a peer.
+    """
+
+    seconds: float
+    steps: int
+    episode_returns: Sequence[float]
+    agent: Any = None
+    make_env: Callable[[], Any] | None = None
+
+
+OnProgress = Callable[[Progress], bool]
+
+
+def train(settings: Settings, minutes: float, seed: int, on_progress: OnProgress) -> bool:
+    """Trains a new agent as the notebook does.
+
+    Args:
+        settings: as `read_settings` returns them.
+        minutes: of wall time, after which training ends.
+        seed: of agent and games.
+        on_progress: called after every rollout; True ends training.
+
+    Returns:
+        Whether training ended well; False if it diverged.
+    """
+    with TemporaryDirectory() as folder:
+        training = StudentTraining(settings, seed, folder)
+        from training import TrainingDivergedError
+
+        agent, make_env = training.code["agent"], training.code["make_env"]
+        started, steps, is_over = time.monotonic(), 0, False
+        with training.pool:
+            while not is_over:
+                try:
+                    training.update()
+                except TrainingDivergedError:
+                    return False
+                steps += training.steps_per_update
+                seconds = time.monotonic() - started
+                returns = training.pool.episode_returns
+                progress = Progress(seconds, steps, returns, agent, make_env)
+                is_over = on_progress(progress) or seconds >= 60 * minutes
+    return True

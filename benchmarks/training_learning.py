@@ -1,0 +1,257 @@
+"""Measures how well the notebook's agent learns, over seeds and settings.
+
+    python -m benchmarks.training_learning --minutes 60 --seeds 3
+    python -m benchmarks.training_learning --minutes 5 --seeds 2 --set entropy_weight=0.01
+
+Each run trains a new agent with the notebook's settings, or others, in a process of its own. When
+its training games go better than before, the agent plays 20 games that count as an evaluation, and
+the best agent is kept. At the end that one plays 20 fresh games. Evaluations take part of the
+minutes, the last one does not. Runs are kept in a file as they end: call it again to go on after an
+interruption, and with other settings to compare them.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.learning import (
+    N_GAMES,
+    SCORES,
+    LearningCurve,
+    draw_curves,
+    seconds_to,
+    where_they_ran,
+)
+from benchmarks.measuring import Spread, in_fresh_process, spread
+from benchmarks.report import (
+    RESULTS,
+    describe_run,
+    number,
+    positive_integer,
+    positive_number,
+    publish,
+    table,
+)
+from benchmarks.run_log import Run, RunLog
+from benchmarks.student_code import Progress, Settings, parse_change, read_settings, train
+
+NAME = "training_learning"
+IDENTITY = ("settings", "minutes", "seed")
+WEIGHTS = Path(__file__).parent.parent / "runs" / "learning"
+AS_IN_NOTEBOOK = "as in the notebook"
+
+IMPROVEMENT = 1.1  # of the training games' mean since the last evaluation: the next one is due
+EVALUATION_SEED = 1_000_000  # far from the seeds of training
+FRESH_SEED = 2_000_000
+
+
+class BestAgent:
+    """Evaluates an agent when it has become better, and keeps the best one's weights.
+
+    Args:
+        n_games: of an evaluation.
+
+    Attributes:
+        score: The best evaluation's mean, -inf before there is one.
+        weights: The best agent's, None before there is one.
+    """
+
+    def __init__(self, n_games: int):
+        self.score = -math.inf
+        self.weights: list[np.ndarray] | None = None
+        self._n_games = n_games
+        self._n_evaluations = 0
+        self._evaluated_at = 0.0  # the training games' mean then
+        self._is_fresh_from = N_GAMES
+
+    def consider(self, progress: Progress, mean: float) -> None:
+        """Evaluates the agent if its training games have gone so much better since last time."""
+        is_fresh = len(progress.episode_returns) >= self._is_fresh_from
+        if is_fresh and mean >= IMPROVEMENT * self._evaluated_at:
+            self._evaluated_at = mean
+            self._is_fresh_from = len(progress.episode_returns) + N_GAMES
+            self.evaluate(progress)
+
+    def evaluate(self, progress: Progress) -> None:
+        """Lets the agent play, and keeps its weights if it never played better."""
+        seed = EVALUATION_SEED + 1000 * self._n_evaluations
+        score = np.mean(_play(progress, self._n_games, seed))
+        self._n_evaluations += 1
+        if score > self.score:
+            self.score = float(score)
+            self.weights = [variable.numpy() for variable in progress.agent.trainable_variables]
+
+
+def _play(progress: Progress, n_games: int, seed: int) -> list[float]:
+    from env_pool import play_games
+
+    return play_games(
+        progress.agent, progress.make_env, n_games, vectorization_mode="ale_threads", seed=seed
+    )
+
+
+def learn(
+    settings: Settings, minutes: float, seed: int, n_games: int, weights: Path
+) -> dict[str, Any]:
+    """Trains once and returns what became of it.
+
+    Args:
+        settings: as `student_code.read_settings` returns them.
+        minutes: of training.
+        seed: of agent and games.
+        n_games: of an evaluation.
+        weights: where to leave the best agent's weights, in the form that students hand in.
+    """
+    curve, best, last = LearningCurve(), BestAgent(n_games), None
+
+    def on_progress(progress: Progress) -> bool:
+        nonlocal last
+        last = progress
+        curve.follow(progress)
+        curve.tell(f"seed {seed}", progress)
+        best.consider(progress, curve.mean)
+        return False
+
+    ended_well = train(settings, minutes, seed, on_progress)
+    if last is None:
+        raise RuntimeError("training diverged in its very first rollout")
+    if ended_well:
+        best.evaluate(last)
+    evaluation = None
+    if best.weights is not None:
+        for variable, values in zip(last.agent.trainable_variables, best.weights, strict=True):
+            variable.assign(values)
+        evaluation = _play(last, n_games, FRESH_SEED + 1000 * seed)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(weights, *best.weights)
+    return {
+        "has_diverged": not ended_well,
+        "evaluation": evaluation,
+        "weights": str(weights),
+        **curve.result(last),
+    }
+
+
+# ------------------------------------------------------------------------------------------- report
+
+
+def label(settings: Settings, notebook: Settings) -> str:
+    """Returns in what way settings differ from the notebook's present ones."""
+    names = [*notebook, *(name for name in settings if name not in notebook)]
+    changes = [
+        f"{name}={settings.get(name)!r}"
+        for name in names
+        if settings.get(name) != notebook.get(name)
+    ]
+    return ", ".join(changes) or AS_IN_NOTEBOOK
+
+
+def group(runs: Sequence[Run], notebook: Settings) -> dict[str, list[Run]]:
+    """Returns runs by their settings and minutes, the notebook's own first."""
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: label(run["settings"], notebook) != AS_IN_NOTEBOOK):
+        name = f"{label(run['settings'], notebook)} ({run['minutes']:g} min)"
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
+def evaluated(runs: Sequence[Run]) -> Spread | None:
+    """Returns what the best agents earned in their fresh games, each a mean, or None."""
+    means = [float(np.mean(run["evaluation"])) for run in runs if run["evaluation"]]
+    return spread(means) if means else None
+
+
+def describe(groups: dict[str, list[Run]]) -> str:
+    """Returns the table: a row for each group of runs, with medians and the span in brackets."""
+
+    def cell(values: Spread | None) -> str:
+        if values is None:
+            return "none"
+        return f"{number(values.median)} ({number(values.least)} … {number(values.greatest)})"
+
+    header = ["settings", "runs", *(f"seconds to {score:,}" for score in SCORES)]
+    header += ["best agent's mean in fresh games", "steps a second"]
+    rows = [
+        [
+            name,
+            str(len(runs)),
+            *(cell(seconds_to(runs, score)) for score in SCORES),
+            cell(evaluated(runs)),
+            cell(spread([run["steps_per_second"] for run in runs])),
+        ]
+        for name, runs in groups.items()
+    ]
+    return table(header, rows)
+
+
+def figures_of(runs: Sequence[Run]) -> dict[str, Spread]:
+    """Returns what the longest runs with the notebook's own settings came to."""
+    figures = {f"seconds_to_{score}_median": seconds_to(runs, score) for score in SCORES}
+    best = evaluated(runs)
+    return figures | ({"best_mean": best} if best else {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--minutes", type=positive_number, default=60.0, help="of a run (default: 60)")
+    add("--seeds", type=positive_integer, default=3, help="(default: 3)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value of one of the notebook's settings; may be given several times",
+    )
+    add("--evaluation-games", type=positive_integer, default=N_GAMES, help=f"(default: {N_GAMES})")
+    add("--file", type=Path, default=RESULTS / f"{NAME}.jsonl", help="where runs are kept")
+    add("--weights", type=Path, default=WEIGHTS, help="folder of the best agents' weights")
+    add("--report", action="store_true", help="report what is in the file, and run nothing")
+    add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
+    arguments = parser.parse_args()
+    run, notebook = describe_run(), read_settings()
+    try:
+        settings = read_settings(dict(map(parse_change, arguments.set)))
+        log = RunLog(arguments.file, IDENTITY)
+    except ValueError as error:
+        parser.error(str(error))
+
+    for seed in range(arguments.seeds if not arguments.report else 0):
+        identity = {"settings": settings, "minutes": arguments.minutes, "seed": seed}
+        if identity in log:
+            print(f"seed {seed}: it is in {arguments.file} already")
+            continue
+        stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in label(settings, notebook))
+        weights = arguments.weights / f"{stem}-{arguments.minutes:g}min-seed{seed}.npz"
+        result = in_fresh_process(
+            learn, settings, arguments.minutes, seed, arguments.evaluation_games, weights
+        )
+        log.append({**identity, **run, **result})
+
+    if not log.runs:
+        parser.error(f"there are no runs in {arguments.file}")
+    groups = group(log.runs, notebook)
+    own = [r for r in log.runs if label(r["settings"], notebook) == AS_IN_NOTEBOOK]
+    longest = [r for r in own if r["minutes"] == max(r["minutes"] for r in own)]
+    publish(
+        NAME,
+        run,
+        [
+            f"Seconds until the mean of {N_GAMES} consecutive training games reached a score, and "
+            "what the best agent of each run earns. Medians, least and greatest of the runs.",
+            describe(groups),
+            where_they_ran(log.runs),
+        ],
+        figures_of(longest) if longest else {},
+        [{k: v for k, v in r.items() if k != "curve"} for r in log.runs],
+        write=arguments.write,
+        draw=lambda path: draw_curves(path, groups),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""The benchmarks of training: each runs at its tiniest, and what they add up is right."""
+
+import contextlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks import peers
+from benchmarks.learning import LearningCurve, seconds_to
+from benchmarks.measuring import RateMeter, in_fresh_process, spread
+from benchmarks.report import number, publish, table
+from benchmarks.run_log import RunLog
+from benchmarks.student_code import Progress, parse_change, read_settings
+from benchmarks.training_learning import BestAgent, group, label
+from benchmarks.training_profile import Stopwatch
+
+ROOT = Path(__file__).parent.parent
+WITHOUT_SB3_CONTRIB = """
+import runpy, sys
+sys.modules["sb3_contrib"] = None
+runpy.run_module("benchmarks.training_peers", run_name="__main__", alter_sys=True)
+"""
+SLEEPER = """
+import os, threading, time
+from benchmarks.measuring import in_fresh_process
+threading.Thread(target=in_fresh_process, args=(time.sleep, 600), daemon=True).start()
+import psutil
+while len(children := psutil.Process().children()) < 2:
+    time.sleep(0.1)
+time.sleep(1)
+print(children[-1].pid, flush=True)
+time.sleep(600)
+"""
+
+
+def run_benchmark(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_python("-m", f"benchmarks.{name}", *arguments)
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+
+
+def succeed(name: str, *arguments: str) -> str:
+    result = run_benchmark(name, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def rows(report: str) -> list[list[str]]:
+    """Returns the cells of all tables but their heads and rules."""
+    cells = [line.strip("| ").split(" | ") for line in report.splitlines() if line[:1] == "|"]
+    rules = [i for i, row in enumerate(cells) if set(row[0]) == {"-"}]
+    return [row for i, row in enumerate(cells) if i not in rules and i + 1 not in rules]
+
+
+def figures(report: str) -> dict[str, list[float]]:
+    lines = re.findall(r"^(\w+): (\S+) (\S+) (\S+)$", report, re.MULTILINE)
+    return {
+        name: [math.inf if v == "never" else float(v) for v in values] for name, *values in lines
+    }
+
+
+# ----------------------------------------------------------------------------------- whole scripts
+
+
+def test_speed_prints_rates_and_their_quotients():
+    tiny = ("--games", "2", "--ticks", "2", "--free-games", "2", "--free-ticks", "2")
+    report = succeed("training_speed", "--runs", "1", "--seconds", "0.1", *tiny)
+    assert f"python -m benchmarks.training_speed --runs 1 --seconds 0.1 {' '.join(tiny)}" in report
+    found = figures(report)
+    rate = {name: values[0] for name, values in found.items()}
+    for ratio, above, below in (
+        ("same_work_ratio", "ours", "original"),
+        ("same_work_xla_ratio", "ours_xla", "original"),
+        ("sb3_a2c_ratio", "ours", "sb3_a2c"),
+        ("sb3_a2c_xla_ratio", "ours_xla", "sb3_a2c"),
+        ("emulator_fraction", "free", "emulator"),
+    ):
+        quotient = rate[f"{above}_steps_per_second"] / rate[f"{below}_steps_per_second"]
+        assert rate[ratio] == pytest.approx(quotient, rel=0.03)  # they are printed rounded
+    same_work, free_choice = rows(report)[:4], rows(report)[4:]
+    assert [row[0] for row in same_work] == ["1", "median", "least", "greatest"]
+    ratios = ("same_work_ratio", "same_work_xla_ratio", "sb3_a2c_ratio", "sb3_a2c_xla_ratio")
+    assert [float(cell) for cell in same_work[0][5:]] == [rate[name] for name in ratios]
+    assert float(free_choice[0][3]) == rate["emulator_fraction"]
+
+
+def test_growth_has_a_row_for_every_size():
+    report = succeed("training_growth", "--games", "1", "--ticks", "2", "--seconds", "0.1")
+    (games, *of_games), (ticks, *of_ticks) = rows(report)
+    assert (games, ticks) == ("1", "2")
+    for speed, peak, first_update in (
+        [float(value) for value in of] for of in (of_games, of_ticks)
+    ):
+        assert speed > 0
+        assert 200 < peak < 10_000
+        assert first_update > 0
+
+
+def test_profile_sums_to_the_total():
+    report = succeed("training_profile", "--sizes", "2x3", "--seconds", "0.3")
+    *parts, total = rows(report)
+    assert [part[0] for part in parts] == [
+        "emulator",
+        "preprocessing",
+        "acting",
+        "learning",
+        "Python and the rest",
+    ]
+    assert all(float(milliseconds) > 0 for _, milliseconds, _ in parts)
+    for column in (1, 2):
+        whole = sum(float(part[column]) for part in parts)
+        assert whole == pytest.approx(float(total[column]), abs=0.03 if column == 1 else 0.3)
+
+
+def test_peers_report_what_was_not_reached_and_run_nothing_twice(tmp_path: Path):
+    file = tmp_path / "peers.jsonl"
+    tiny = ("--contenders", "ours", "--minutes", "0.001", "--file", str(file))
+    first = succeed("training_peers", *tiny, "--seeds", "1")
+    assert [row[:3] for row in rows(first)] == [["ours, A2C with an LSTM", "0", "not reached"]]
+    second = succeed("training_peers", *tiny, "--seeds", "2")
+    assert f"ours, seed 0: it is in {file} already" in second
+    assert [row[:3] for row in rows(second)] == [
+        ["ours, A2C with an LSTM", "0", "not reached"],
+        ["ours, A2C with an LSTM", "1", "not reached"],
+    ]
+    assert figures(second)["ours_seconds_to_10000"] == [math.inf] * 3
+    for run in map(json.loads, file.read_text().splitlines()):
+        assert run["steps_per_second"] == pytest.approx(run["steps"] / run["seconds"], rel=0.05)
+
+
+def test_a_peer_trains_until_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(peers.MAKERS, "sb3_a2c", partial(peers.make_a2c, n_games=1, n_steps=3))
+    steps = []
+
+    def on_progress(progress: Progress) -> bool:
+        steps.append(progress.steps)
+        return len(steps) == 4
+
+    assert peers.train_peer("sb3_a2c", read_settings(), 60.0, 0, on_progress)
+    assert steps == [3, 6, 9, 12]
+
+
+def test_peers_say_what_to_install(tmp_path: Path):
+    file = tmp_path / "peers.jsonl"
+    result = run_python("-c", WITHOUT_SB3_CONTRIB, "--file", str(file))
+    assert result.returncode == 2
+    assert "pip install sb3-contrib" in result.stderr
+    assert not file.exists()
+
+
+def test_learning_evaluates_the_best_agent_and_leaves_its_weights(tmp_path: Path):
+    file = tmp_path / "learning.jsonl"
+    report = succeed(
+        "training_learning",
+        *("--minutes", "0.001", "--seeds", "1", "--evaluation-games", "1"),
+        *("--set", "n_training_games=2", "--set", "n_steps=2"),
+        *("--file", str(file), "--weights", str(tmp_path)),
+    )
+    (row,) = rows(report)
+    assert row[:3] == ["n_training_games=2, n_steps=2 (0.001 min)", "1", "never (never … never)"]
+    (run,) = map(json.loads, file.read_text().splitlines())
+    assert run["settings"] == read_settings({"n_training_games": 2, "n_steps": 2})
+    (points,) = run["evaluation"]
+    assert row[4] == f"{number(points)} ({number(points)} … {number(points)})"
+    with np.load(run["weights"]) as weights:
+        assert weights["arr_0"].shape == (3, 3, 4, 32)
+
+    again = succeed("training_learning", "--report", "--file", str(file))
+    assert rows(again) == [row]
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("training_speed", ("--runs", "0"), "--runs: must be a positive integer, got '0'"),
+        ("training_speed", ("--seconds", "-1"), "--seconds: must be a positive number, got '-1'"),
+        ("training_growth", ("--ticks", "1"), "--ticks: must be at least 2"),
+        ("training_profile", ("--sizes", "5"), "must be GAMESxTICKS, such as 5x10"),
+        ("training_peers", ("--contenders", "me"), "invalid choice: 'me'"),
+        ("training_learning", ("--set", "speed=3"), "there is no setting 'speed'; there are gamma"),
+        ("training_learning", ("--set", "gamma"), "name=value, such as entropy_weight=0.01"),
+        ("training_learning", ("--set", "gamma='a'"), "gamma must be a number or None, got 'a'"),
+        ("training_learning", ("--report", "--file", os.devnull), "there are no runs in"),
+    ],
+)
+def test_bad_arguments_are_named(
+    name: str,
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        import_module(f"benchmarks.{name}").main()
+    assert message in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------- pieces
+
+
+def test_settings_are_the_notebooks_and_can_be_changed():
+    settings = read_settings()
+    assert settings["gamma"] == 0.99
+    assert "max_minutes" not in settings
+    assert read_settings(dict([parse_change("gamma=0.5")])) == {**settings, "gamma": 0.5}
+    assert parse_change("name = None") == ("name", None)
+
+
+def test_a_fresh_process_is_another_one():
+    assert in_fresh_process(os.getpid) != os.getpid()
+
+
+def test_a_killed_benchmark_leaves_nobody_behind():
+    benchmark = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    child = psutil.Process(int(benchmark.stdout.readline()))
+    benchmark.kill()
+    try:
+        # The pipe closes when the last one that holds it has ended.
+        benchmark.communicate(timeout=20)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def test_rates_leave_out_the_warm_up(monkeypatch: pytest.MonkeyPatch):
+    clock = iter([100.0, 101.0, 102.0, 104.0, 107.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    meter = RateMeter(seconds=5)
+    assert [meter.is_over(steps) for steps in (10, 20, 30, 40, 50)] == [False] * 4 + [True]
+    assert meter.rate == 20 / 5
+
+
+def test_the_innermost_part_has_the_time(monkeypatch: pytest.MonkeyPatch):
+    clock = iter([0.0, 1.0, 3.0, 7.0, 8.0, 16.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    stopwatch = Stopwatch()
+    with stopwatch.at("preprocessing"), stopwatch.at("emulator"):
+        pass
+    stopwatch.stop()
+    assert stopwatch.seconds == {
+        "emulator": 4,
+        "preprocessing": 2 + 1,
+        "acting": 0,
+        "learning": 0,
+        "Python and the rest": 1 + 8,
+    }
+
+
+def test_a_curve_finds_the_first_twenty_games_above_a_score():
+    curve = LearningCurve()
+    returns = [9_000.0] * 20
+    assert not curve.follow(Progress(10.0, 100, returns))
+    # Four games end in one rollout: after two of them the mean is 10,100, after all four 9,200.
+    returns = [*returns, 20_000.0, 20_000.0, 0.0, 0.0]
+    assert curve.follow(Progress(12.0, 120, returns))
+    assert curve.follow(Progress(13.0, 130, returns))
+    result = curve.result(Progress(13.0, 130, returns))
+    assert result["seconds_to"] == {"10000": 12.0, "25000": None}
+    assert result["best_training_mean"] == 10_100
+    assert result["curve"] == [(10.0, 100, 9_000), (12.0, 120, 9_200)]
+    assert result["steps_per_second"] == 10
+    json.dumps(result)
+
+
+def test_nineteen_games_are_no_mean():
+    curve = LearningCurve()
+    assert not curve.follow(Progress(10.0, 100, [50_000.0] * 19))
+    assert curve.result(None)["best_training_mean"] is None
+
+
+def test_never_is_later_than_any_time():
+    runs = [{"seconds_to": {"10000": seconds}} for seconds in (70.0, None, 90.0)]
+    assert seconds_to(runs, 10_000) == (90, 70, math.inf)
+    assert [number(value) for value in seconds_to(runs, 10_000)] == ["90", "70", "never"]
+
+
+def test_the_best_agent_is_evaluated_when_training_goes_better(monkeypatch: pytest.MonkeyPatch):
+    scores = [50.0, 100.0]
+    monkeypatch.setattr("benchmarks.training_learning._play", lambda *_: [scores.pop()])
+
+    class Variable:
+        value = 1
+
+        def numpy(self) -> int:
+            return self.value
+
+    class Agent:
+        trainable_variables = (Variable(),)
+
+    best = BestAgent(n_games=1)
+
+    def consider(n_games: int, mean: float) -> None:
+        best.consider(Progress(1.0, 1, [0.0] * n_games, Agent()), mean)
+
+    consider(19, math.nan)  # too few games
+    assert best.weights is None
+    consider(20, 1000)
+    assert (best.score, best.weights) == (100, [1])
+    Variable.value = 2
+    consider(39, 2000)  # too few new ones
+    consider(40, 1099)  # hardly better
+    assert scores == [50]
+    consider(40, 1100)  # better, it seemed
+    assert scores == []
+    assert (best.score, best.weights) == (100, [1])
+
+
+def test_the_log_resumes_and_refuses_what_it_did_not_write(tmp_path: Path):
+    file = tmp_path / "results" / "runs.jsonl"
+    log = RunLog(file, ("name", "seed"))
+    log.append({"name": "ours", "seed": 0, "steps": 5})
+    (file.parent / "runs.part").write_text('{"name": "ours", "se')  # what an interruption leaves
+    resumed = RunLog(file, ("name", "seed"))
+    assert {"name": "ours", "seed": 0} in resumed
+    assert {"name": "ours", "seed": 1} not in resumed
+    resumed.append({"name": "ours", "seed": 1, "steps": 7})
+    assert [run["steps"] for run in RunLog(file, ("name", "seed")).runs] == [5, 7]
+
+    file.write_text(file.read_text() + '{"name": "ours"}\n')
+    with pytest.raises(ValueError, match=r"runs\.jsonl, line 3, is no finished run .* name, seed"):
+        RunLog(file, ("name", "seed"))
+
+
+def test_groups_are_named_by_what_differs_from_the_notebook():
+    notebook = {"gamma": 0.99, "n_steps": 10}
+    assert label(notebook, notebook) == "as in the notebook"
+    assert label({"gamma": 0.9, "n_steps": 10, "old": 1}, notebook) == "gamma=0.9, old=1"
+    changed = {"settings": {**notebook, "n_steps": 5}, "minutes": 5.0}
+    own = {"settings": notebook, "minutes": 60.0}
+    assert group([changed, own, changed], notebook) == {
+        "as in the notebook (60 min)": [own],
+        "n_steps=5 (5 min)": [changed, changed],
+    }
+
+
+def test_a_report_is_written_only_when_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("benchmarks.report.RESULTS", tmp_path)
+    run = dict.fromkeys(("command", "date", "machine", "load", "versions"), "said")
+    sections = [table(["a", "b"], [["1", "2"]])]
+    found = {"seconds": spread([3.0, 1.0, math.inf])}
+    publish("how_long", run, sections, found, [], write=False)
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out.endswith(
+        "| a | b |\n| --- | ---: |\n| 1 | 2 |\n\nseconds: 3 1 never\n"
+    )
+    publish("how_long", run, sections, found, [], write=True, draw=lambda path: path.touch())
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "how_long.json",
+        "how_long.md",
+        "how_long.png",
+    }
+    assert "![How long](how_long.png)" in (tmp_path / "how_long.md").read_text()
+    written = json.loads((tmp_path / "how_long.json").read_text())
+    assert written["figures"] == {"seconds": [3.0, 1.0, None]}
