@@ -78,7 +78,7 @@ class Variant(Protocol):
 class Fit:
     """How an exercise is measured once more, as another answer of the same student would have it.
 
-    What is judged is the measurement that earns more, so nobody pays for one habit twice.
+    It is judged by that if that earns as much or more, so nobody pays for one habit twice.
 
     Attributes:
         exercise: the other one, which comes before.
@@ -221,8 +221,9 @@ class Grader(contextlib.AbstractContextManager):
                 judged = [
                     self._judge(answers[name], arrays, submission.is_foreign) for arrays in measured
                 ]
-                results[name] = max(judged, key=lambda result: result.points)
-                if results[name] is not judged[0]:
+                results[name], *fitted = judged
+                if fitted and fitted[0].points >= max(judged[0].points, 1):
+                    results[name] = fitted[0]
                     self._note_fit(self._plan(name), results, submission.is_foreign)
         played, video = self._play(answers[self.track.play.agent], weights)
         return Report(

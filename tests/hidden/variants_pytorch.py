@@ -131,7 +131,7 @@ RIGHT: Edits = {
     },
     "optimizer": {
         "the solution": (),
-        "the one that was given": ((f"opt = {ADAM}", "pass"),),
+        "the one that was given": ((ADAM, ADAM.replace("3e-4", "1e-5")),),
         "another optimizer": ((ADAM, "torch.optim.RMSprop(agent.parameters(), lr=1e-4)"),),
         "with momentum": ((ADAM, "torch.optim.SGD(agent.parameters(), lr=0.01, momentum=0.9)"),),
         "weights in groups": ((ADAM, "torch.optim.AdamW([{'params': agent.parameters()}])"),),
