@@ -91,9 +91,9 @@ def test_only_the_rewards_reshaped_is_the_broadcast_elsewhere(grader, tmp_path):
     report = grade(grader, tmp_path, train=edited(TRAIN, COLUMNS[0]))
     agent, loss, _ = lost(report)
     assert agent == set()
-    assert loss == NO_MASK | {"advantage", "policy_gradient"}
+    assert loss == NO_MASK | {"advantage"}
     hints = {c.name: c.hint for c in report.exercises[1].checks if c.hint}
-    assert hints["advantage"] == hints["policy_gradient"] == BROADCAST
+    assert hints["advantage"] == BROADCAST
 
 
 OWN_HELPERS = {

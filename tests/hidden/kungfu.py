@@ -533,9 +533,20 @@ _LOSS_PARTS = (
     ),
     Part("step", "one step, by this rollout's gradients", 3, _step_problem, _steps_taken),
 )
-# Where nothing moves, whether a step was taken tells mistakes apart.
+
+
+def _has_moved(measured: Arrays) -> np.ndarray:
+    """Whether anything moves in the first call, and in a second one if there was one."""
+    calls = ("", "_again") if "peaked/logit_moves_again" in measured else ("",)
+    return np.array([float(np.any(measured[f"peaked/logit_moves{call}"])) for call in calls])
+
+
+# Where nothing moves, what the whole call did tells mistakes apart.
 LOSS_PARTS = tuple(
-    replace(part, evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"]])
+    replace(
+        part,
+        evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"], _has_moved(m)],
+    )
     for part in _LOSS_PARTS
 )
 

@@ -86,6 +86,12 @@ BROADCAST = (
     "shapes of what you add, subtract and multiply."
 )
 
+# These two give the value loss the same numbers.
+MIXED = (
+    "Each game has rewards of its own: averaging them leaves nobody to praise. Where (n,) meets "
+    "(n, 1) they are averaged, too, without a word."
+)
+
 IDEAS: dict[str, dict[str, Idea]] = {
     "agent": {
         "value left (n, 1)": Idea(
@@ -256,7 +262,7 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "value_ends",
                 "policy_ends",
             ),
-            "Each game has rewards of its own: averaging them leaves nobody to praise.",
+            MIXED,
         ),
         "step instead of a call": Idea(
             "agent.step is for playing",
@@ -300,29 +306,29 @@ IDEAS: dict[str, dict[str, Idea]] = {
         ),
         "softmax over the ticks": Idea(
             "softmax runs over the ticks",
-            ("policy_gradient", "entropy_value", "entropy_gradient"),
+            ("advantage", "policy_gradient", "entropy_value", "entropy_gradient", "policy_ends"),
             "A softmax must run over the actions: probabilities of one tick sum to 1.",
         ),
         "the advantage worked out in place": Idea(
             "the advantage overwrites the returns",
-            ("advantage", "policy_ends"),
+            ("advantage",),
             "Work in place, like -= or a function with _ at its end, overwrites what the next tick "
             "still needs.",
         ),
         "a column of values": Idea(
             "(n,) and (n, 1) became (n, n)",
-            ("value_loss", "semi_gradient", "advantage", "value_ends", "policy_ends"),
+            ("value_loss", "advantage", "value_ends", "policy_ends"),
             BROADCAST,
         ),
         "a column of advantages": Idea(
             "every game gets the mean of all advantages",
-            ("advantage", "policy_gradient", "policy_ends"),
+            ("advantage", "policy_ends"),
             BROADCAST,
         ),
         "values left (n, 1) in the loss": Idea(
             "did (n,) and (n, 1) become (n, n)?",
-            ("value_loss", "semi_gradient", "advantage", "value_ends", "policy_ends"),
-            BROADCAST,
+            ("value_loss", "advantage", "value_ends", "policy_ends"),
+            MIXED,
         ),
         "policy loss minimised the wrong way round": Idea(
             "good actions are made rarer",
