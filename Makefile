@@ -4,6 +4,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+ifdef NOTEBOOK  # says by its imports which track it is of
+TRACK ?= $(shell grep -Eqs '(import|from) torch' "$(NOTEBOOK)" && echo pytorch || echo tensorflow)
+endif
 TRACK ?= tensorflow
 NOTEBOOK ?= solutions/kungfu_a2c_$(TRACK).ipynb
 MINUTES ?=
@@ -25,11 +28,11 @@ need = $(1) >/dev/null 2>&1 || { \
 
 .PHONY: help
 help: ## list the targets
-	@echo "make TARGET [TRACK=$(TRACK)] [PYTHON=python3.x], where TARGET is one of"
+	@echo "make TARGET [TRACK=tensorflow or pytorch] [PYTHON=python3.x], where TARGET is one of"
 	@sed -nE 's/^([a-z]+):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: grade
-grade: $(VENV)/.grading bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
+grade: $(VENV)/.grading $(VENV)/.runtime-$(TRACK) bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
 	@# Missing points (1) are a result; only what could not be graded is an error of make's.
 	$(RUN) -m grading grade "$(NOTEBOOK)" || test $$? -eq 1
 
@@ -41,7 +44,7 @@ test: $(VENV)/.test chromium bubblewrap ## run the project's own checks and test
 	$(RUN) -m pytest tests
 
 .PHONY: train
-train: $(VENV)/.train ## train the solution's agent [MINUTES=number]
+train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent [MINUTES=number]
 	$(RUN) solutions/train.py --track $(TRACK) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: bench
@@ -51,7 +54,7 @@ bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a qu
 	$(RUN) -m benchmarks.training_growth --write
 
 .PHONY: lab
-lab: $(VENV)/.lab ## open the student notebook in JupyterLab
+lab: $(VENV)/.lab $(VENV)/.runtime-$(TRACK) ## open the student notebook in JupyterLab
 	$(RUN) -m jupyter lab notebooks/kungfu_a2c_$(TRACK).ipynb
 
 .PHONY: release
@@ -59,7 +62,7 @@ release: $(VENV)/.grading ## cut the student notebooks out of the solutions
 	$(RUN) -m grading release
 
 .PHONY: figures
-figures: $(VENV)/.runtime ## draw the notebooks' figures
+figures: $(VENV)/.runtime-tensorflow ## draw the notebooks' figures
 	$(RUN) solutions/draw_figures.py
 
 .PHONY: clean
@@ -78,11 +81,17 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.venv requirements.txt constraints.txt
+$(VENV)/.runtime-tensorflow: $(VENV)/.venv requirements.txt constraints.txt
 	$(INSTALL) --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.runtime
+# PyTorch goes first, by itself: see constraints.txt for its CPU build.
+$(VENV)/.runtime-pytorch: $(VENV)/.venv requirements-pytorch.txt constraints.txt
+	$(INSTALL) torch
+	$(INSTALL) --requirement requirements-pytorch.txt
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.venv
 	$(INSTALL) nbclient nbconvert
 	@touch $@
 
@@ -92,17 +101,15 @@ $(VENV)/.bench: $(VENV)/.grading
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
-$(VENV)/.lab: $(VENV)/.runtime
+$(VENV)/.lab: $(VENV)/.venv
 	$(INSTALL) jupyterlab
 	@touch $@
 
-$(VENV)/.grading: $(VENV)/.runtime pyproject.toml requirements-grading.txt
+$(VENV)/.grading: $(VENV)/.venv pyproject.toml requirements-grading.txt
 	$(INSTALL) --editable .
 	@touch $@
 
-# PyTorch goes first, by itself: see constraints.txt for its CPU build.
-$(VENV)/.test: $(VENV)/.grading
-	$(INSTALL) torch
+$(VENV)/.test: $(VENV)/.grading $(VENV)/.runtime-tensorflow $(VENV)/.runtime-pytorch
 	$(INSTALL) --editable '.[test,train]'
 	@touch $@
 

@@ -11,6 +11,9 @@ not and why, and raises `CheckFailed` if any failed:
 `prepare_notebook(…)` in the set-up cell makes IPython answer in plain words when a cell still has
 `<YOUR CODE>` in it. `python checks.py NOTEBOOK` runs a whole notebook as `pytest --nbval` does.
 
+What is right stands here, whatever the framework. What its tensors, gradients and optimizers are
+like stands in `checks_tensorflow.py` and `checks_pytorch.py`; one of them is `framework` here.
+
 How the loss is looked into. The student's `train_on_rollout` gets a stand-in agent, whose logits
 and values are constants plus variables that are zero, and plain gradient descent. After the call
 each variable has moved along its gradient, so what the loss wants from every single logit and value
@@ -31,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -39,8 +42,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 GAP = "<YOUR CODE"
+HELPERS = ("atari_util.py", "env_pool.py", "training.py", "conftest.py", "checks.py")
+HELPERS += ("checks_tensorflow.py", "checks_pytorch.py")
+HELPERS += ("requirements.txt", "requirements-pytorch.txt")
 NO_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:grading")
 POINTS = {"agent": 20, "loss": 50, "optimizer": 10}  # the other 20 are for playing
+
+framework: Any = None  # see `use_framework`
 
 # Over every right way to write the loss relative differences stay below 1e-6, and the nearest
 # misconception is 0.09 away: benchmarks/tolerances.md.
@@ -92,19 +100,25 @@ class Sheet:
         print(f"All {len(self.lines)} lines passed.")
 
 
-def prepare_notebook(framework: str) -> None:
+def use_framework(name: str) -> None:
+    """Lets all checks speak to a framework: `tensorflow` or `pytorch`."""
+    global framework
+    framework = importlib.import_module(f"checks_{name}")
+
+
+def prepare_notebook(name: str) -> None:
     """Makes open gaps answer in plain words, and loads the framework without its noise.
 
     Args:
-        framework: the module to load; TensorFlow writes log lines to the terminal before it can be
-            told not to, and the notebook would show them.
+        name: `tensorflow` or `pytorch`. TensorFlow writes log lines to the terminal before it can
+            be told not to, and the notebook would show them.
     """
     from IPython import get_ipython
 
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        importlib.import_module(framework)
+        use_framework(name)
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -134,14 +148,15 @@ def _refuse_open_gaps(lines: list[str]) -> list[str]:
 
 def describe_error(error: BaseException) -> str:
     """Names an error and the line of the student's own code that it came from."""
-    ours = {__file__}
+    ours = {__file__, getattr(framework, "__file__", None)}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.line]
     own = [
         frame
         for frame in frames
         if frame.filename not in ours and "site-packages" not in frame.filename
     ]
-    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    words = (framework.explain(error) if framework else "") or str(error).strip()
+    text = f"{type(error).__name__}: {words.splitlines()[0] if words else ''}"
     return f"{text} (at `{own[-1].line}`)" if own else text
 
 
@@ -161,18 +176,14 @@ def _require(namespace: dict[str, Any], sheet: Sheet, *names: str) -> None:
 @contextlib.contextmanager
 def _no_trace(namespace: dict[str, Any], **stand_ins: Any) -> Iterator[None]:
     """Puts stand-ins into the notebook's globals, and all back as it was: random state too."""
-    import tensorflow as tf
-
     missing = object()
     before = {name: namespace.get(name, missing) for name in stand_ins}
     random_state, numpy_state = random.getstate(), np.random.get_state()
-    eager = tf.config.functions_run_eagerly()
     namespace.update(stand_ins)
-    tf.config.run_functions_eagerly(True)  # mistakes are found, and explained, line by line
     try:
-        yield
+        with framework.leaving_no_trace():
+            yield
     finally:
-        tf.config.run_functions_eagerly(eager)
         for name, value in before.items():
             if value is missing:
                 namespace.pop(name, None)
@@ -201,63 +212,94 @@ def check_agent(namespace: dict[str, Any]) -> None:
     sheet.close()
 
 
-def _check_agent(namespace: dict[str, Any], sheet: Sheet) -> None:
-    import tensorflow as tf
+@dataclasses.dataclass(frozen=True)
+class AgentOutputs:
+    """What `forward` gave, as arrays: `[n_games, …]` each."""
 
+    new_state: list[np.ndarray]
+    logits: np.ndarray
+    value: np.ndarray
+
+
+def run_forward(forward: Callable, memory: Sequence[Any], observations: Any) -> AgentOutputs:
+    """Runs an agent on arrays.
+
+    Args:
+        forward: takes a memory and observations, as the agent's `forward` does.
+        memory: arrays `[n_games, …]`, in a list or a tuple as the agent wants it.
+        observations: `[n_games, …]`.
+
+    Raises:
+        Exception: whatever the student's code raises; what it gives may not unpack.
+    """
+    tensors = type(memory)(framework.to_tensor(part) for part in memory)
+    new_state, (logits, value) = forward(tensors, framework.to_tensor(observations))
+    state = [framework.to_array(part) for part in new_state]
+    return AgentOutputs(state, framework.to_array(logits), framework.to_array(value))
+
+
+def draw_memory(blank: Sequence[Any], generator: np.random.Generator) -> Sequence[np.ndarray]:
+    """Draws a memory like a blank one, whose entries are in [-0.5, 0.5]."""
+    shapes = [tuple(np.shape(part)) for part in blank]
+    return type(blank)(generator.uniform(-0.5, 0.5, shape).astype("float32") for shape in shapes)
+
+
+def _check_agent(namespace: dict[str, Any], sheet: Sheet) -> None:
     n_actions, n_games = int(namespace["n_actions"]), 5
     generator = np.random.default_rng(0)
     observations = generator.random((n_games, *namespace["obs_shape"]), dtype=np.float32)
     try:
         agent = namespace["SimpleRecurrentAgent"](namespace["obs_shape"], n_actions)
         blank = agent.get_initial_state(n_games)
-        memory = [
-            tf.constant(generator.uniform(-0.5, 0.5, np.shape(part)), tf.float32) for part in blank
-        ]
-        output = agent.forward(memory, tf.constant(observations))
-        single = agent.forward([part[:1] for part in memory], tf.constant(observations[:1]))
+        memory = draw_memory(blank, generator)
+        raw = agent.forward(
+            type(blank)(map(framework.to_tensor, memory)), framework.to_tensor(observations)
+        )
+        problem = _structure_problem(raw)
+        if not problem:
+            output = run_forward(agent.forward, memory, observations)
+            one = type(memory)(part[:1] for part in memory)
+            single = run_forward(agent.forward, one, observations[:1])
     except Exception as error:
         sheet.add("forward runs", describe_error(error))
         return
-    if not sheet.add(
-        "forward returns new_state, (logits, state_value)", _structure_problem(output)
-    ):
+    if not sheet.add("forward returns new_state, (logits, state_value)", problem):
         return
-    new_state, (logits, state_value) = output
-    rows = [tf.convert_to_tensor(part) for part in (*new_state, logits, state_value)]
+    rows = [*output.new_state, output.logits, output.value]
     sound = sheet.add(
-        f"logits have shape (n, {n_actions})", _logits_problem(logits, n_games, n_actions)
+        f"logits have shape (n, {n_actions})", _logits_problem(output.logits, n_games, n_actions)
     )
     sound &= sheet.add(
-        "state_value has shape (n,)", _value_problem(state_value, single[1][1], n_games)
+        "state_value has shape (n,)", _value_problem(output.value, single.value, n_games)
     )
     sound &= sheet.add(
         "new_state is the cell's new [h, c]",
-        _memory_problem(agent, memory, observations, new_state),
+        _memory_problem(agent, memory, observations, output.new_state),
     )
     if not sound:
         return
 
     def changed(other_memory, other_observations) -> list[bool]:
-        _, (other_logits, other_value) = agent.forward(
-            other_memory, tf.constant(other_observations)
-        )
+        other = run_forward(agent.forward, other_memory, other_observations)
         return [
-            not np.allclose(other_logits, logits, atol=1e-6),
-            not np.allclose(other_value, state_value, atol=1e-6),
+            not np.allclose(other.logits, output.logits, atol=1e-6),
+            not np.allclose(other.value, output.value, atol=1e-6),
         ]
 
     sheet.add(
         "what the agent sees matters",
-        _all_change(changed(memory, observations[:, ::-1]), "observation"),
+        _all_change(changed(memory, np.flip(observations, (1, 2))), "observation"),
     )
     sheet.add(
         "what the agent remembers matters",
         _all_change(changed(blank, observations), "memory")
         and "it makes no difference to what comes out: the heads must read the cell's output, "
-        "not the backbone's",
+        "not what goes into the cell",
     )
-    backwards = agent.forward([part[::-1] for part in memory], tf.constant(observations[::-1]))
-    mirrored = [*backwards[0], *backwards[1]]
+    backwards = run_forward(
+        agent.forward, type(memory)(part[::-1] for part in memory), observations[::-1]
+    )
+    mirrored = [*backwards.new_state, backwards.logits, backwards.value]
     sheet.add(
         "each game is played on its own",
         ""
@@ -265,7 +307,9 @@ def _check_agent(namespace: dict[str, Any], sheet: Sheet) -> None:
         else "the order of the games in the batch changes a game's result",
     )
     sheet.add("every weight learns", _gradient_problem(agent, memory, observations))
-    sheet.add("forward can be compiled", _compile_problem(agent, memory, observations, logits))
+    if framework.COMPILES:
+        problem = _compile_problem(agent, memory, observations, output.logits)
+        sheet.add("forward can be compiled", problem)
 
 
 def _structure_problem(output: Any) -> str:
@@ -280,30 +324,35 @@ def _structure_problem(output: Any) -> str:
             f"not something of shape {tuple(np.shape(new_state))}"
         )
     for name, part in (("logits", logits), ("state_value", state_value)):
-        if not np.all(np.isfinite(np.asarray(part))):
+        if not np.all(np.isfinite(framework.to_array(part))):
             return f"{name} has NaN or infinite entries"
     return ""
 
 
-def _logits_problem(logits: Any, n_games: int, n_actions: int) -> str:
-    shape = tuple(np.shape(logits))
-    if shape != (n_games, n_actions):
-        return f"for {n_games} games they have shape {shape}, expected {(n_games, n_actions)}"
-    rows = np.asarray(logits)
-    if np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+def _logits_problem(logits: np.ndarray, n_games: int, n_actions: int) -> str:
+    if logits.shape != (n_games, n_actions):
+        return (
+            f"for {n_games} games they have shape {logits.shape}, expected {(n_games, n_actions)}"
+        )
+    if np.all(logits >= 0) and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         return (
             "they are probabilities already (each row sums to 1): return the head's raw output, "
             "softmax is applied later"
         )
-    if np.all(rows <= 0) and np.allclose(np.exp(rows).sum(axis=1), 1, atol=1e-3):
+    if np.all(logits >= 0) and np.allclose(logits.sum(axis=0), 1, atol=1e-3):
+        return (
+            "they are probabilities already, and each column sums to 1, over the games: return "
+            "the head's raw output, softmax is applied later, to each row"
+        )
+    if np.all(logits <= 0) and np.allclose(np.exp(logits).sum(axis=1), 1, atol=1e-3):
         return (
             "they are log-probabilities already: return the head's raw output, softmax comes later"
         )
     return ""
 
 
-def _value_problem(state_value: Any, of_one_game: Any, n_games: int) -> str:
-    shape = tuple(np.shape(state_value))
+def _value_problem(state_value: np.ndarray, of_one_game: np.ndarray, n_games: int) -> str:
+    shape = state_value.shape
     if shape == (n_games, 1):
         return (
             f"state_value has shape {shape}: drop the last axis, or (n,) minus (n, 1) becomes "
@@ -311,54 +360,34 @@ def _value_problem(state_value: Any, of_one_game: Any, n_games: int) -> str:
         )
     if shape != (n_games,):
         return f"for {n_games} games it has shape {shape}, expected {(n_games,)}"
-    if tuple(np.shape(of_one_game)) != (1,):
+    if of_one_game.shape != (1,):
         return (
-            f"for one game it has shape {tuple(np.shape(of_one_game))}, expected (1,): "
+            f"for one game it has shape {of_one_game.shape}, expected (1,): "
             "drop the last axis only, a bare squeeze drops the games' axis too"
         )
     return ""
 
 
-class Listener:
-    """Stands before a layer and keeps what went in and what came out."""
-
-    def __init__(self, layer: Any):
-        self.layer, self.calls = layer, []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self.layer(*args, **kwargs)
-        self.calls.append((args, kwargs, result))
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.layer, name)
-
-
-def _memory_problem(agent: Any, memory: list, observations: np.ndarray, new_state: Any) -> str:
-    import tensorflow as tf
-
+def _memory_problem(
+    agent: Any, memory: Sequence[np.ndarray], observations: np.ndarray, new_state: list[np.ndarray]
+) -> str:
     for part, old in zip(new_state, memory, strict=True):
-        if tuple(np.shape(part)) != tuple(np.shape(old)):
+        if part.shape != old.shape:
             return (
-                f"its parts have shapes {[tuple(np.shape(part)) for part in new_state]}, "
-                f"expected {[tuple(np.shape(old)) for old in memory]}"
+                f"its parts have shapes {[part.shape for part in new_state]}, "
+                f"expected {[old.shape for old in memory]}"
             )
     if all(np.allclose(part, old, atol=1e-6) for part, old in zip(new_state, memory, strict=True)):
         return "it is the old memory: return the state that the cell gives back"
-    cell = getattr(agent, "lstm_cell", None)
-    if cell is None:  # an architecture of the student's own: its parts cannot be listened to
+    with framework.listening_to_cell(agent) as heard:
+        replayed = run_forward(agent.forward, memory, observations).new_state
+    if heard is None:
         return ""
-    agent.lstm_cell = Listener(cell)
-    try:
-        replayed, _ = agent.forward(memory, tf.constant(observations))
-        calls = agent.lstm_cell.calls
-    finally:
-        agent.lstm_cell = cell
-    if not calls:
-        return "self.lstm_cell is never called"
-    _, _, (_, cell_state) = calls[-1]
-    if not all(np.allclose(a, b, atol=1e-6) for a, b in zip(replayed, cell_state, strict=True)):
-        return "it differs from the state that self.lstm_cell gives back: [h, c], in this order"
+    if not heard:
+        return "the LSTM cell is never called"
+    given_back = map(framework.to_array, heard[-1])
+    if not all(np.allclose(a, b, atol=1e-6) for a, b in zip(replayed, given_back, strict=True)):
+        return "it differs from the state that the LSTM cell gives back: [h, c], in this order"
     return ""
 
 
@@ -369,34 +398,32 @@ def _all_change(changes: list[bool], what: str) -> str:
     return f"another {what} leaves {' and '.join(same)} as before" if same else ""
 
 
-def _gradient_problem(agent: Any, memory: list, observations: np.ndarray) -> str:
-    import tensorflow as tf
+def gradient_sizes(
+    agent: Any, memory: Sequence[np.ndarray], observations: np.ndarray
+) -> list[tuple[str, float | None]]:
+    """Returns the name of each variable and the largest gradient that reaches it, None for none."""
 
-    with tf.GradientTape() as tape:
-        _, (logits, state_value) = agent.forward(memory, tf.constant(observations))
-        total = tf.reduce_sum(logits**2) + tf.reduce_sum(state_value**2)
-    gradients = tape.gradient(total, agent.trainable_variables)
-    stuck = [
-        variable.path
-        for variable, gradient in zip(agent.trainable_variables, gradients, strict=True)
-        if gradient is None
-    ]
+    def run() -> list[Any]:
+        tensors = type(memory)(map(framework.to_tensor, memory))
+        _, outputs = agent.forward(tensors, framework.to_tensor(observations))
+        return [*outputs]
+
+    return framework.gradient_sizes(agent, run)
+
+
+def _gradient_problem(agent: Any, memory: Sequence[np.ndarray], observations: np.ndarray) -> str:
+    sizes = gradient_sizes(agent, memory, observations)
+    stuck = [name for name, size in sizes if size is None]
     return f"no gradient reaches {', '.join(stuck)}" if stuck else ""
 
 
-def _compile_problem(agent: Any, memory: list, observations: np.ndarray, logits: Any) -> str:
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(False)
+def _compile_problem(
+    agent: Any, memory: Sequence[np.ndarray], observations: np.ndarray, logits: np.ndarray
+) -> str:
     try:
-        _, (compiled, _) = tf.function(agent.forward)(memory, tf.constant(observations))
+        compiled = run_forward(framework.compiled(agent.forward), memory, observations).logits
     except Exception as error:
-        return (
-            f"{describe_error(error)}; training compiles it with tf.function, "
-            "so keep to TensorFlow's operations and leave NumPy out"
-        )
-    finally:
-        tf.config.run_functions_eagerly(True)
+        return f"{describe_error(error)}; {framework.HOW_TO_STAY} and leave NumPy out"
     return "" if np.allclose(compiled, logits, atol=1e-4) else "compiled, its logits are different"
 
 
@@ -408,7 +435,9 @@ class LossCase:
     """A rollout, what the stand-in agent says about it, and the settings of the loss.
 
     Attributes:
-        actions, rewards, values, is_not_done: `[n_games, n_ticks]`.
+        actions, rewards, is_not_done: `[n_games, n_ticks]`.
+        values: `[n_games, n_ticks]`, or `[n_games, n_ticks, 1]` from an agent that leaves its
+            values' last axis.
         logits: `[n_games, n_ticks, n_actions]`.
         memory: the memory before the first tick, a number for each game, `[n_games]`.
         gamma, value_loss_weight, entropy_weight: numbers.
@@ -430,7 +459,8 @@ class LossMeasurement:
     """What one call of `train_on_rollout` returned and did to the stand-ins.
 
     Attributes:
-        loss: what came back.
+        loss: what came back, its tensor as an array.
+        is_number: whether what came back was one plain or NumPy number.
         value_moves: `[n_games, n_ticks]`, minus the gradient of the loss by V(s_t).
         logit_moves: `[n_games, n_ticks, n_actions]`, minus the gradient by each logit.
         memory_moves: `[n_ticks]`, minus the gradient by the memory that each tick hands on.
@@ -438,7 +468,8 @@ class LossMeasurement:
         n_steps: how many steps the optimizer took.
     """
 
-    loss: Any
+    loss: np.ndarray
+    is_number: bool
     value_moves: np.ndarray
     logit_moves: np.ndarray
     memory_moves: np.ndarray
@@ -450,93 +481,78 @@ LEARNING_RATE = 0.5
 
 
 class StepCalled(Exception):  # noqa: N818
-    """The student called `agent.step`, which leaves the gradient tape."""
+    """The student trains by `agent.step`, which is for playing."""
 
 
-class _StandInAgent:
-    """Fixed logits and values, each of which can be moved; finds its place from the pixels.
-
-    Its memory counts ticks. The count is worth nothing to the logits, but a gradient passes.
-    """
-
-    def __init__(self, case: LossCase):
-        import keras
-
-        n_games, n_ticks, self.n_actions = case.logits.shape
-        self.values, self.logits = case.values, case.logits
-        self.value_shift = keras.Variable(np.zeros_like(self.values))
-        self.logit_shift = keras.Variable(np.zeros_like(self.logits))
-        self.memory_shift = keras.Variable(np.zeros(n_ticks, np.float32))
-        self.trainable_variables = [self.value_shift, self.logit_shift, self.memory_shift]
-        self.memories: list[list[np.ndarray]] = [[] for _ in range(n_ticks)]
-        # Two pixels of each observation say which game and tick it is.
-        self.observations = np.zeros((n_games, n_ticks, 42, 42, 4), np.float32)
-        self.observations[:, :, 0, 0, 0] = np.arange(n_games)[:, None] / 64
-        self.observations[:, :, 0, 0, 1] = np.arange(n_ticks) / 64
-
-    def get_initial_state(self, batch_size: int) -> list:
-        import tensorflow as tf
-
-        return [tf.zeros((batch_size, 1)), tf.zeros((batch_size, 1))]
-
-    def forward(self, prev_state: Any, obs_t: Any) -> tuple:
-        import tensorflow as tf
-
-        h, c = (tf.convert_to_tensor(part, tf.float32) for part in prev_state)
-        place = tf.cast(tf.round(64 * tf.convert_to_tensor(obs_t)[:, 0, 0, :2]), tf.int32)
-        tick = place[:, 1]
-        self.memories[int(tick[0])].append(h.numpy()[:, 0])
-        path_through_time = (h - tf.stop_gradient(h)) * tf.one_hot([0], self.n_actions)
-        never_none = 0.0 * tf.reduce_sum(self.memory_shift)
-        logits = tf.gather_nd(self.logit_shift + self.logits, place)
-        value = tf.gather_nd(self.value_shift + self.values, place)
-        handed_on = tf.gather(tf.convert_to_tensor(self.memory_shift), tick)[:, None]
-        new_state = [h + 1 + handed_on, c + 1 + handed_on]
-        return new_state, (logits + path_through_time + never_none, value)
-
-    __call__ = forward
-
-    def step(self, prev_state: Any, obs_t: Any) -> None:
-        raise StepCalled("agent.step answers in NumPy: no gradient passes through it")
+def _step(prev_state: Any, obs_t: Any) -> None:
+    raise StepCalled("agent.step is for playing: no gradient passes through what it returns")
 
 
-def measure_loss(namespace: dict[str, Any], case: LossCase) -> LossMeasurement:
-    """Runs the `train_on_rollout` of a notebook's globals once, with stand-ins around it.
+def measure_loss(
+    namespace: dict[str, Any], case: LossCase, n_calls: int = 1
+) -> list[LossMeasurement]:
+    """Runs the `train_on_rollout` of a notebook's globals, with stand-ins around it.
+
+    Args:
+        namespace: the notebook's globals.
+        case: what to run it with.
+        n_calls: how often, one after the other; what was moved is moved back in between, so all
+            calls should do the same.
+
+    Returns:
+        What each call did.
 
     Raises:
         StepCalled: if it calls `agent.step`.
         Exception: whatever the student's code raises.
     """
-    import keras
-
-    agent = _StandInAgent(case)
-    # Not 1: who bypasses the optimizer moves weights twice as far.
-    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE)
-    optimizer.build(agent.trainable_variables)
-    with _no_trace(
-        namespace,
-        agent=agent,
-        optimizer=optimizer,
-        n_actions=agent.n_actions,
-        value_loss_weight=case.value_loss_weight,
-        entropy_weight=case.entropy_weight,
-    ):
-        loss = namespace["train_on_rollout"](
-            agent.observations,
-            case.actions.copy(),
-            case.rewards.copy(),
-            case.is_not_done.copy(),
-            [case.memory[:, None].copy(), case.memory[:, None].copy()],
-            gamma=case.gamma,
-        )
-    return LossMeasurement(
-        loss=loss,
-        value_moves=np.asarray(agent.value_shift) / LEARNING_RATE,
-        logit_moves=np.asarray(agent.logit_shift) / LEARNING_RATE,
-        memory_moves=np.asarray(agent.memory_shift) / LEARNING_RATE,
-        memories=agent.memories,
-        n_steps=int(np.asarray(optimizer.iterations)),
+    n_games, n_ticks, n_actions = case.logits.shape
+    memories: list[list[np.ndarray]] = []
+    agent = framework.StandInAgent(
+        case.values, case.logits, lambda tick, memory: memories[tick].append(memory), _step
     )
+    # Not 1: who bypasses the optimizer moves weights twice as far.
+    optimizer = framework.gradient_descent(agent, LEARNING_RATE)
+    # Two pixels of each observation say which game and tick it is.
+    observations = np.zeros((n_games, n_ticks, *framework.OBS_SHAPE), np.float32)
+    observations[:, :, 0, 0, 0] = np.arange(n_games)[:, None] / 64
+    observations[:, :, 0, 0, 1] = np.arange(n_ticks) / 64
+    stand_ins = {
+        "agent": agent,
+        framework.OPTIMIZER: optimizer,
+        "n_actions": n_actions,
+        "value_loss_weight": case.value_loss_weight,
+        "entropy_weight": case.entropy_weight,
+    }
+    measured = []
+    with _no_trace(namespace, **stand_ins):
+        for _ in range(n_calls):
+            memories[:] = [[] for _ in range(n_ticks)]
+            steps_before = framework.steps_taken(optimizer)
+            loss = namespace["train_on_rollout"](
+                observations.copy(),
+                case.actions.copy(),
+                case.rewards.copy(),
+                case.is_not_done.copy(),
+                [framework.as_pool_gives(case.memory[:, None].copy()) for _ in range(2)],
+                gamma=case.gamma,
+            )
+            value_moves, logit_moves, memory_moves = (
+                shift / LEARNING_RATE for shift in agent.take_shifts()
+            )
+            measured.append(
+                LossMeasurement(
+                    loss=framework.to_array(loss),
+                    is_number=isinstance(loss, float | np.floating | np.ndarray)
+                    and np.ndim(loss) == 0,
+                    value_moves=value_moves.reshape(n_games, n_ticks),
+                    logit_moves=logit_moves,
+                    memory_moves=memory_moves,
+                    memories=[list(at_tick) for at_tick in memories],
+                    n_steps=framework.steps_taken(optimizer) - steps_before,
+                )
+            )
+    return measured
 
 
 N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 2, 3, 14
@@ -585,23 +601,33 @@ def check_loss(namespace: dict[str, Any]) -> None:
     """
     sheet = Sheet("Exercise: loss")
     _require(namespace, sheet, "train_on_rollout")
-    _check_loss(lambda case: measure_loss(namespace, case), sheet)
+    _check_loss(lambda case, n_calls=1: measure_loss(namespace, case, n_calls), sheet)
     sheet.close()
 
 
-def _check_loss(measure: Callable[[LossCase], LossMeasurement], sheet: Sheet) -> None:
+def _check_loss(measure: Callable[..., list[LossMeasurement]], sheet: Sheet) -> None:
     try:
-        values, values_with_ends = measure(VALUES_CASE), measure(VALUES_CASE_WITH_ENDS)
-        policy, policy_with_ends = measure(POLICY_CASE), measure(POLICY_CASE_WITH_ENDS)
-        entropy, whole = measure(ENTROPY_CASE), measure(WHOLE_CASE)
+        values, again = measure(VALUES_CASE, 2)
+        values_with_ends, policy, policy_with_ends, entropy, whole = (
+            measure(case)[0]
+            for case in (
+                VALUES_CASE_WITH_ENDS,
+                POLICY_CASE,
+                POLICY_CASE_WITH_ENDS,
+                ENTROPY_CASE,
+                WHOLE_CASE,
+            )
+        )
     except StepCalled as error:
         sheet.add("train_on_rollout runs", f"{error}: call the agent itself")
         return
     except Exception as error:
         sheet.add("train_on_rollout runs", describe_error(error))
         return
-    if not sheet.add("the optimizer takes one step", _step_problem(values)):
+    if not sheet.add("the optimizer takes one step", _step_problem(values, again)):
         return  # nothing moved as it should, so no other line would speak of its own idea
+    if framework.GRADIENTS_ADD_UP:
+        sheet.add("each step has gradients of its own", _own_gradients_problem(values, again))
     sheet.add("each tick gets the memory of the tick before", _memory_passing_problem(values))
     sheet.add("a finished game's memory is wiped", _memory_reset_problem(values_with_ends))
     sheet.add("gradients flow back through the memory", _path_problem(policy))
@@ -659,17 +685,34 @@ OF_SIZE = {
 }
 
 
-def _step_problem(values: LossMeasurement) -> str:
-    moved = any(np.any(m != 0) for m in (values.value_moves, values.logit_moves))
-    if values.n_steps == 1 and moved:
-        return ""
-    if values.n_steps == 1:
-        return "the gradients that it is given are all zero"
+def _step_problem(values: LossMeasurement, again: LossMeasurement) -> str:
     if values.n_steps > 1:
         return f"it takes {values.n_steps} steps in one call"
-    if moved:
-        return "weights change, but not by the optimizer"
-    return "no weight changes: hand the gradients and agent.trainable_variables to the optimizer"
+    if _has_moved(values):
+        return "" if values.n_steps else "weights change, but not by the optimizer"
+    if values.n_steps and _has_moved(again):
+        return "it comes before the gradients: weights move only with the next rollout"
+    if values.n_steps and framework.GRADIENTS_ADD_UP:
+        return "it moves nothing: gradients are not there yet, or were cleared before the step"
+    if values.n_steps:
+        return "the gradients that it is given are all zero"
+    return f"no weight changes: {framework.HOW_TO_STEP}"
+
+
+def _has_moved(measurement: LossMeasurement) -> bool:
+    return bool(np.any(measurement.value_moves) or np.any(measurement.logit_moves))
+
+
+def _own_gradients_problem(values: LossMeasurement, again: LossMeasurement) -> str:
+    # The same rollout twice, from the same weights, must move them twice the same way.
+    if _matches(again.value_moves, values.value_moves):
+        return ""
+    if _matches(again.value_moves, 2 * values.value_moves):
+        return (
+            "the second step takes the first one's gradients once more: they add up from call to "
+            "call until you clear them"
+        )
+    return "the same rollout moves the same weights another way the second time"
 
 
 # The memory counts ticks. It comes in as 10 for game 0 and 20 for game 1.
@@ -730,10 +773,20 @@ TOWARDS_TARGET = [[0.1, -0.15, 0.15], [-0.05, 0.25, -0.2]]
 # .4 + .5·.2 = .5, 0 + .5·.5 = .25. Minus V: .125, -.15, .3 and .05, .3, -.4.
 ADVANTAGES = [[0.125, -0.15, 0.3], [0.05, 0.3, -0.4]]
 TOWARDS_RETURN = [[0.0625, -0.075, 0.15], [0.025, 0.15, -0.2]]
+# Every game's return against the mean of the values, .2, .3, .4.
+ADVANTAGES_OVER_MEAN_VALUE = [[0.125, -0.05, 0.1], [0.05, 0.2, -0.2]]
+# Every action with the mean of both games' advantages.
+MEAN_ADVANTAGES = [[0.0875, 0.075, -0.05]] * 2
+# With the advantage of a tick in the place of its return: game 0: .3; 0 + .5·.3 - .4 = -.25;
+# .2 - .5·.25 - .2 = -.125; game 1: -.4; .4 - .5·.4 - .2 = 0; 0 + 0 - .2.
+ADVANTAGES_IN_PLACE = [[-0.125, -0.25, 0.3], [-0.2, 0, -0.4]]
 # r - V, without the future: 0, -.4, .1 and -.2, .2, -.5.
 TOWARDS_REWARD = [[0, -0.2, 0.05], [-0.1, 0.1, -0.25]]
 # The future not discounted: .4, -.2, .5 and 0, .8, -.3.
 TOWARDS_UNDISCOUNTED = [[0.2, -0.1, 0.25], [0, 0.4, -0.15]]
+# Targets .4, .1, .5 and .1, .7, .2, the mean of both .25, .4, .35 for each: .05, 0, .15 and
+# .05, .2, -.25.
+TOWARDS_EVERYBODY = [[0.025, 0, 0.075], [0.025, 0.1, -0.125]]
 # Rewards averaged over the two games to .1, .2, .2: .1, -.1, .2 and 0, .3, -.3.
 TOWARDS_AVERAGED = [[0.05, -0.05, 0.1], [0, 0.15, -0.15]]
 
@@ -749,7 +802,15 @@ def _value_loss_problem(values: LossMeasurement) -> str:
     for table, words in (
         (TOWARDS_REWARD, "its target is the reward alone: γ·V(s_{t+1}) is missing"),
         (TOWARDS_UNDISCOUNTED, "its target is not discounted: γ is missing"),
-        (TOWARDS_AVERAGED, "rewards are averaged over the games: each game has its own"),
+        (
+            TOWARDS_AVERAGED,
+            "rewards are averaged over the games: each game has its own (or did (n,) and (n, 1) "
+            "become (n, n)? print the shapes)",
+        ),
+        (
+            TOWARDS_EVERYBODY,
+            "each value is pulled to the mean target of all games: (n,) and (n, 1) became (n, n)",
+        ),
     ):
         if _matches(moves, table):
             return words
@@ -820,12 +881,36 @@ def _pushes(measurement: LossMeasurement) -> np.ndarray:
     return 6 * (played - others)
 
 
+def _axis_problem(measurement: LossMeasurement) -> str:
+    # Adding a number to all logits of a softmax changes nothing: along its axis gradients sum to 0.
+    moves = measurement.logit_moves
+    largest = [np.max(np.abs(np.sum(moves, axis=axis))) for axis in (-1, 0, 1)]
+    is_zero = [size <= TOLERANCE * np.max(np.abs(moves)) for size in largest]
+    for of, over_this in zip(("games", "ticks"), is_zero[1:], strict=True):
+        if over_this and not is_zero[0]:
+            return f"softmax runs over the {of}: it must run over the actions, the last axis"
+    return ""
+
+
 def _policy_problem(policy: LossMeasurement) -> str:
     pushes = _pushes(policy)
+    if problem := _axis_problem(policy):
+        return problem
     if _matches(pushes, ADVANTAGES):
         return ""
     if _matches(pushes, np.zeros_like(pushes)):
         return "no logit moves: the log-probabilities are not in J_hat, or are stopped"
+    for table, words in (
+        (MEAN_ADVANTAGES, "every game gets the mean of all advantages"),
+        (ADVANTAGES_OVER_MEAN_VALUE, "every return is compared with the mean of all values"),
+    ):
+        if _matches(pushes, table):
+            return f"{words}: (n,) and (n, 1) became (n, n), print the shapes"
+    if _matches(pushes, ADVANTAGES_IN_PLACE):
+        return (
+            "the advantage overwrites the returns, and the tick before adds it up: functions whose "
+            "name ends in _ and operators like -= work in place"
+        )
     if _matches(pushes, 2 * np.asarray(TOWARDS_TARGET)):
         return "the advantage looks one step ahead only: use cumulative_returns, the n-step return"
     # Returns without the baseline V, by hand above.
@@ -878,7 +963,9 @@ def _entropy_problem(entropy: LossMeasurement) -> str:
     if _matches(moves, FLATTENED, FLATTENED_WITHOUT_LAST):
         return ""
     if _matches(moves, np.zeros_like(moves)):
-        return "no logit moves: entropy_reg must be computed from policy and log_policy"
+        return f"no logit moves: entropy_reg must be computed from {framework.POLICY}"
+    if problem := _axis_problem(entropy):
+        return problem
     named = {
         -1: "wrong sign: entropy is made smaller, so the policy rushes to certainty. "
         "H = -Σ π·log π is positive",
@@ -905,7 +992,7 @@ POLICY_LOSS, VALUE_LOSS, RETURN_VALUE_LOSS, ENTROPY = 0.0989646, 0.1066667, 0.06
 def _weights_problem(
     policy: LossMeasurement, values: LossMeasurement, whole: LossMeasurement
 ) -> str:
-    losses = [float(np.asarray(m.loss)) for m in (policy, values, whole) if np.ndim(m.loss) == 0]
+    losses = [float(m.loss) for m in (policy, values, whole) if m.loss.ndim == 0]
     if len(losses) == 3 and len(set(losses)) == 1:
         return "value_loss_weight and entropy_weight change nothing: they belong into the loss"
     still = np.allclose(values.value_moves, policy.value_moves)
@@ -915,11 +1002,10 @@ def _weights_problem(
 
 
 def _returned_loss_problem(whole: LossMeasurement, on_returns: bool) -> str:
-    if not isinstance(whole.loss, float | np.floating | np.ndarray) or np.ndim(whole.loss) != 0:
-        return (
-            f"it is {type(whole.loss).__name__} of shape {tuple(np.shape(whole.loss))}, "
-            "expected one NumPy number"
-        )
+    if whole.loss.shape != ():
+        return f"it has shape {whole.loss.shape}, expected one NumPy number"
+    if not whole.is_number:
+        return "it is no NumPy number: take it out of its tensor"
     value_loss = RETURN_VALUE_LOSS if on_returns else VALUE_LOSS
     expected = POLICY_LOSS + value_loss - 0.01 * ENTROPY
     if abs(float(whole.loss) - expected) <= TOLERANCE * abs(expected):
@@ -931,48 +1017,41 @@ def _returned_loss_problem(whole: LossMeasurement, on_returns: bool) -> str:
 
 
 def check_optimizer(namespace: dict[str, Any]) -> None:
-    """Checks that `optimizer` is a Keras optimizer that goes downhill.
+    """Checks that the notebook's optimizer is one of the framework's, and goes downhill.
 
     Args:
-        namespace: the notebook's `globals()`, with `optimizer`.
+        namespace: the notebook's `globals()`, with `optimizer`, in PyTorch `opt`.
 
     Raises:
         CheckFailed: if a property does not hold; its message lists those.
     """
     sheet = Sheet("Exercise: optimizer")
-    _require(namespace, sheet, "optimizer")
+    name = framework.OPTIMIZER
+    _require(namespace, sheet, name)
     with _no_trace(namespace):
-        optimizer = namespace["optimizer"]
-        if sheet.add("optimizer is a Keras optimizer", _kind_problem(optimizer)):
+        optimizer = namespace[name]
+        if sheet.add(f"{name} is one of {framework.OPTIMIZERS}", _kind_problem(optimizer)):
             sheet.add("its steps go downhill", _descent_problem(optimizer))
     sheet.close()
 
 
 def _kind_problem(optimizer: Any) -> str:
-    import keras
-
-    if isinstance(optimizer, keras.optimizers.Optimizer):
+    if framework.is_optimizer(optimizer):
         return ""
-    if isinstance(optimizer, type) and issubclass(optimizer, keras.optimizers.Optimizer):
+    if framework.is_optimizer_class(optimizer):
         return f"{optimizer.__name__} is the class: call it, with its arguments if you like"
-    return f"it is {optimizer!r}: choose one of keras.optimizers"
+    return f"it is {optimizer!r}: choose one of {framework.OPTIMIZERS}"
 
 
 def _descent_problem(optimizer: Any) -> str:
-    import keras
-
-    try:
-        copy = type(optimizer).from_config(optimizer.get_config())
-    except Exception:  # a schedule of the student's own, say, does not tell its settings
+    copy = framework.copy_optimizer(optimizer)
+    if copy is None:
         return ""
     try:
-        weight = keras.Variable(np.float32([3.0, -2.0]))
-        before = weight.numpy()
-        for _ in range(3):
-            copy.apply_gradients([(2 * weight.value, weight)])  # of the sum of squares
+        path = framework.descend(copy, np.float32([3.0, -2.0]), n_steps=3).astype(float)
     except Exception as error:
         return describe_error(error)
-    after = weight.numpy()
+    before, after = path[0], path[-1]
     if not np.all(np.isfinite(after)):
         return "weights become NaN or infinite: the learning rate is far too high"
     if np.array_equal(after, before):
@@ -991,14 +1070,15 @@ def check_ready_to_train(namespace: dict[str, Any]) -> None:
     it without a word.
 
     Args:
-        namespace: the notebook's `globals()`, with `agent`, `pool`, `optimizer`.
+        namespace: the notebook's `globals()`, with `agent`, `pool`, and `optimizer` or `opt`.
 
     Raises:
         CheckFailed: if they do not; its message says which cell to run again.
     """
     sheet = Sheet("Before training")
-    _require(namespace, sheet, "agent", "pool", "optimizer", "train_on_rollout")
-    agent, pool, optimizer = (namespace[name] for name in ("agent", "pool", "optimizer"))
+    names = "agent", "pool", framework.OPTIMIZER
+    _require(namespace, sheet, *names, "train_on_rollout")
+    agent, pool, optimizer = (namespace[name] for name in names)
     sheet.add(
         "the agent is of the class above",
         ""
@@ -1011,11 +1091,12 @@ def check_ready_to_train(namespace: dict[str, Any]) -> None:
         if pool.agent is agent
         else "it plays an older one: run the cell that makes the pool again",
     )
-    known = {id(variable) for variable in getattr(optimizer, "_trainable_variables", [])}
+    known = framework.optimized_variables(optimizer)
+    own = {id(variable) for variable in framework.trainable_variables(agent)}
     sheet.add(
         "the optimizer belongs to this agent",
         ""
-        if not optimizer.built or known == {id(variable) for variable in agent.trainable_variables}
+        if known is None or {id(variable) for variable in known} == own
         else "it was made for an older agent: run the optimizer's cell again",
     )
     sheet.close()
@@ -1076,15 +1157,9 @@ def _run_cells(sources: list[str]) -> list[str] | None:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kit = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        for helper in (
-            "atari_util.py",
-            "env_pool.py",
-    "training.py",
-            "checks.py",
-            "conftest.py",
-            "requirements.txt",
-        ):
-            shutil.copy(kit / helper, folder)
+        for helper in HELPERS:
+            if (kit / helper).exists():  # whoever has one framework has the files for one
+                shutil.copy(kit / helper, folder)
         nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "notebook.ipynb")
         options = ["--nbval", "notebook.ipynb", "--junitxml=cells.xml", "--rootdir=.", "--color=no"]
         finished = subprocess.run(

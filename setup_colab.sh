@@ -2,21 +2,23 @@
 # Makes a Colab runtime ready for the notebook: installs what it lacks, changes nothing that it
 # has, verifies the rest and says what it found. Run it as often as you like.
 #
-#   bash setup_colab.sh                       # for python3
+#   bash setup_colab.sh                             # for python3 and the TensorFlow notebook
+#   bash setup_colab.sh requirements-pytorch.txt    # for the PyTorch notebook
 #   PYTHON=/path/to/python bash setup_colab.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 python=${PYTHON:-python3}
+requirements=${1:-requirements.txt}
 
 fail() {
     echo "setup_colab.sh: $*" >&2
     exit 1
 }
 
-# inspect missing: prints the lines of requirements.txt that nothing importable answers.
+# inspect missing: prints the lines of the requirements that nothing importable answers.
 # inspect verify: prints the versions found; exits 1 with a sentence for each thing that is wrong.
 inspect() {
-    "$python" -W ignore - "$1" <<'EOF'
+    "$python" -W ignore - "$1" "$requirements" <<'EOF'
 import importlib
 import importlib.util
 import platform
@@ -26,7 +28,7 @@ from importlib import metadata
 from pathlib import Path
 
 MODULES = {"ale-py": "ale_py", "ipython": "IPython", "opencv-python-headless": "cv2"}
-LINES = re.findall(r"^\w.*", Path("requirements.txt").read_text(), re.MULTILINE)
+LINES = re.findall(r"^\w.*", Path(sys.argv[2]).read_text(), re.MULTILINE)
 
 
 def module_of(line):
@@ -55,7 +57,7 @@ def problems():
         requirement, module = Requirement(line), module_of(line)
         try:
             version = version_of(requirement.name, module)
-            if module != "tensorflow":  # seven seconds, and the notebook imports it next
+            if module not in ("tensorflow", "torch"):  # slow, and the notebook imports it next
                 importlib.import_module(module)
         except Exception as error:
             yield f"{requirement.name} is broken ({type(error).__name__}: {error})."
@@ -92,7 +94,7 @@ EOF
 }
 
 command -v "$python" >/dev/null || fail "there is no Python called '$python': set PYTHON to its path."
-[[ -f requirements.txt ]] || fail "requirements.txt must lie beside this script: download it again."
+[[ -f $requirements ]] || fail "$requirements must lie beside this script: download it again."
 
 listing=$(inspect missing)
 if [[ -n $listing ]]; then
@@ -112,4 +114,4 @@ fi
 inspect verify ||
     fail "In Colab choose Runtime > Disconnect and delete runtime, then run this again." \
         "If that does not help, open the newest notebook, or pick an earlier runtime version in" \
-        "Runtime > Change runtime type. Anywhere else: $python -m pip install -r requirements.txt"
+        "Runtime > Change runtime type. Anywhere else: $python -m pip install -r $requirements"

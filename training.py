@@ -52,6 +52,8 @@ class TrainingRun:
         optimizer: What it learns with, of Keras or of PyTorch.
         pool: The games it learns from.
         folder: Where checkpoints go; made when the first one is written.
+        max_gradient_norm: Shorten gradients to this global norm in the compiled step (Pascanu et
+            al., 2013, arXiv:1211.5063); None leaves them alone.
         tensorboard_folder: Where TensorBoard's log goes, if one is wanted.
 
     Attributes:
@@ -73,6 +75,7 @@ class TrainingRun:
         pool: EnvPool,
         folder: str | Path,
         *,
+        max_gradient_norm: float | None = None,
         tensorboard_folder: str | Path | None = None,
     ):
         self.n_iterations = 0
@@ -82,7 +85,7 @@ class TrainingRun:
         self.best_score = -math.inf
         self._agent = agent
         self._pool = pool
-        self._framework = _framework_of(agent, optimizer)
+        self._framework = _framework_of(agent, optimizer, max_gradient_norm)
         self._file = Path(folder) / "kungfu.npz"
         self._best_file = Path(folder) / "kungfu-best.npz"
         self._owns_files = False
@@ -369,10 +372,11 @@ class LivePlot:
 class _TensorFlow:
     """What a run needs of TensorFlow: graphs, arrays of variables, the gradient's norm."""
 
-    def __init__(self, agent: Any, optimizer: Any):
+    def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
         self._tf = sys.modules["tensorflow"]
         self._agent = agent
         self._optimizer = optimizer
+        self._max_norm = max_gradient_norm
         self._norm = self._tf.Variable(math.nan, trainable=False)
         if not optimizer.built:  # a graph can use an optimizer's variables, but not make them
             optimizer.build(agent.trainable_variables)
@@ -383,7 +387,7 @@ class _TensorFlow:
 
         def step(*arguments: Any) -> Any:
             nonlocal function, is_tried
-            with self._norm_recorded():
+            with self._gradients_clipped():
                 if not is_tried:
                     is_tried = True
                     try:
@@ -396,15 +400,17 @@ class _TensorFlow:
         return step
 
     @contextlib.contextmanager
-    def _norm_recorded(self) -> Iterator[None]:
+    def _gradients_clipped(self) -> Iterator[None]:
         optimizer, tf = self._optimizer, self._tf
         apply = optimizer.apply
 
-        def recorded(grads: Sequence[Any], *arguments: Any, **options: Any) -> Any:
+        def clip_and_apply(grads: Sequence[Any], *arguments: Any, **options: Any) -> Any:
             self._norm.assign(tf.linalg.global_norm(grads))
+            if self._max_norm is not None:
+                grads, _ = tf.clip_by_global_norm(grads, self._max_norm, use_norm=self._norm)
             return apply(grads, *arguments, **options)
 
-        optimizer.apply = recorded
+        optimizer.apply = clip_and_apply
         try:
             yield
         finally:
@@ -441,22 +447,26 @@ class _TensorFlow:
 class _PyTorch:
     """What a run needs of PyTorch: arrays of tensors, the gradient's norm. Nothing is compiled."""
 
-    def __init__(self, agent: Any, optimizer: Any):
+    def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
         self._torch = sys.modules["torch"]
         self._agent = agent
         self._optimizer = optimizer
+        self._max_norm = math.inf if max_gradient_norm is None else max_gradient_norm
         self._norm = math.nan
-        optimizer.register_step_pre_hook(self._measure_norm)
 
     def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-        return train_on_rollout
+        def step(*arguments: Any) -> Any:
+            clipping = self._optimizer.register_step_pre_hook(self._clip_gradients)
+            try:
+                return train_on_rollout(*arguments)
+            finally:
+                clipping.remove()
 
-    def _measure_norm(self, *_: Any) -> None:
-        norms = [p.grad.norm() for p in self._parameters() if p.grad is not None]
-        self._norm = self._torch.stack(norms).norm() if norms else math.nan
+        return step
 
-    def _parameters(self) -> list[Any]:
-        return [p for group in self._optimizer.param_groups for p in group["params"]]
+    def _clip_gradients(self, *_: Any) -> None:
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._norm = self._torch.nn.utils.clip_grad_norm_(parameters, self._max_norm)
 
     def gradient_norm(self) -> float:
         return float(self._norm)
@@ -492,12 +502,14 @@ class _PyTorch:
         self._agent.load_state_dict(state)
 
 
-def _framework_of(agent: Any, optimizer: Any) -> _TensorFlow | _PyTorch:
+def _framework_of(
+    agent: Any, optimizer: Any, max_gradient_norm: float | None
+) -> _TensorFlow | _PyTorch:
     origins = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
     if "keras" in origins:
-        return _TensorFlow(agent, optimizer)
+        return _TensorFlow(agent, optimizer, max_gradient_norm)
     if "torch" in origins:
-        return _PyTorch(agent, optimizer)
+        return _PyTorch(agent, optimizer, max_gradient_norm)
     raise TypeError(
         f"optimizer must be one of keras.optimizers or of torch.optim, got {optimizer!r}"
     )

@@ -10,6 +10,7 @@ import ast
 import base64
 import contextlib
 import functools
+import importlib.util
 import io
 import re
 import secrets
@@ -74,6 +75,27 @@ class Variant(Protocol):
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How an exercise is measured once more, as another answer of the same student would have it.
+
+    It is judged by that if that earns as much or more, so nobody pays for one habit twice.
+
+    Attributes:
+        exercise: the other one, which comes before.
+        change: takes the inputs and what was measured of the other answer; returns inputs that fit
+            it, or nothing if they fit anyway.
+        excuses: the other exercise's parts that ask for the usual way; a template that does not ask
+            for it leaves them out.
+        remark: says that the fitted measurement is the one that was judged.
+    """
+
+    exercise: str
+    change: Callable[[Arrays, Arrays], Arrays]
+    excuses: frozenset[str]
+    remark: str
+
+
+@dataclass(frozen=True)
 class ExercisePlan:
     """How an exercise is graded.
 
@@ -82,12 +104,14 @@ class ExercisePlan:
         parts: its points.
         inputs: draws what to measure with.
         rebuilds: whether the solution is to be measured with parts of the student's own making.
+        fit: how it may be measured, too.
     """
 
     name: str
     parts: tuple[Part, ...]
     inputs: Callable[[np.random.Generator], Arrays]
     rebuilds: bool = False
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +120,7 @@ class Track:
 
     Attributes:
         name: the notebook's, without its ending.
+        framework: the module that answers cannot do without.
         solution: the solution notebook.
         given: ids of its cells whose imports and definitions answers may use.
         kit: files that kernels can import; they hold no answers.
@@ -109,6 +134,7 @@ class Track:
     """
 
     name: str
+    framework: str
     solution: Path
     given: tuple[str, ...]
     kit: tuple[Path, ...]
@@ -138,6 +164,9 @@ class Grader(contextlib.AbstractContextManager):
         seed: what all inputs are drawn from; by default drawn afresh.
         sandboxed: whether student code runs in bubblewrap.
         limits: of every student kernel.
+
+    Raises:
+        GraderError: the track's framework is not installed.
     """
 
     def __init__(
@@ -147,6 +176,8 @@ class Grader(contextlib.AbstractContextManager):
         sandboxed: bool = True,
         limits: Limits | None = None,
     ):
+        if importlib.util.find_spec(track.framework) is None:
+            raise GraderError(f"{track.name} needs {track.framework}, which is not installed")
         self.track = track
         self.seed = secrets.randbits(53) if seed is None else seed
         self.limits = limits or Limits()
@@ -187,7 +218,13 @@ class Grader(contextlib.AbstractContextManager):
         complete = [answer for answer in answers.values() if answer.state == "complete"]
         if complete:
             for name, measured in self._measure_answers(complete).items():
-                results[name] = self._judge(answers[name], measured, submission.is_foreign)
+                judged = [
+                    self._judge(answers[name], arrays, submission.is_foreign) for arrays in measured
+                ]
+                results[name], *fitted = judged
+                if fitted and fitted[0].points >= max(judged[0].points, 1):
+                    results[name] = fitted[0]
+                    self._note_fit(self._plan(name), results, submission.is_foreign)
         played, video = self._play(answers[self.track.play.agent], weights)
         return Report(
             assignment=self.track.name,
@@ -349,23 +386,45 @@ import {self.track.measure} as measure
 
     # ---- the student's side
 
-    def _measure_answers(self, answers: Sequence[Answer]) -> dict[str, Arrays | str]:
+    def _measure_answers(self, answers: Sequence[Answer]) -> dict[str, list[Arrays | str]]:
         """Measures answers in one kernel, in a fresh one after each that killed its kernel.
 
         Returns:
-            For each exercise what was measured, or why nothing was.
+            For each exercise what was measured, or why nothing was; where another answer asks for
+            it, in two ways.
         """
-        measured: dict[str, Arrays | str] = {}
+        measured: dict[str, list[Arrays | str]] = {}
         with contextlib.ExitStack() as kernels:
             kernel = None
             for answer in answers:
-                if kernel is None or not kernel.is_alive:
-                    kernel = self._start(kernels, self._slot + 1, self.limits)
                 plan = self._plan(answer.exercise)
-                sources = [*self._given(answer.sources), *answer.sources]
-                result = self._run(kernel, plan.name, sources, self._inputs(plan))
-                measured[plan.name] = _read_result(result)
+                measured[plan.name] = []
+                for inputs in self._all_inputs(plan, measured):
+                    if kernel is None or not kernel.is_alive:
+                        kernel = self._start(kernels, self._slot + 1, self.limits)
+                    sources = [*self._given(answer.sources), *answer.sources]
+                    result = self._run(kernel, plan.name, sources, inputs)
+                    measured[plan.name].append(_read_result(result))
         return measured
+
+    def _all_inputs(
+        self, plan: ExercisePlan, measured: Mapping[str, list[Arrays | str]]
+    ) -> list[Arrays]:
+        """Returns an exercise's inputs, and those that fit another answer, if they differ."""
+        inputs = self._inputs(plan)
+        other = measured.get(plan.fit.exercise, [""])[0] if plan.fit else ""
+        fitted = {} if isinstance(other, str) else plan.fit.change(inputs, other)
+        return [inputs, fitted] if fitted else [inputs]
+
+    def _note_fit(
+        self, plan: ExercisePlan, results: dict[str, ExerciseResult], is_foreign: bool
+    ) -> None:
+        """Says that an exercise was judged by its fitted measurement, and what that excuses."""
+        fitted, other = results[plan.name], results[plan.fit.exercise]
+        results[plan.name] = replace(fitted, remarks=(*fitted.remarks, plan.fit.remark))
+        if is_foreign:
+            excused = tuple(excuse(other.checks, plan.fit.excuses))
+            results[plan.fit.exercise] = replace(other, checks=excused)
 
     def _play(self, answer: Answer, weights: Path | None) -> tuple[ExerciseResult, bytes | None]:
         """Lets the agent play for marks, in a kernel of its own; returns the best game, too."""
@@ -402,7 +461,7 @@ import {self.track.measure} as measure
         checks = judge(plan.parts, measured, accepted)
         checks = self._explain(plan, checks, measured, accepted)
         if is_foreign:
-            checks = excuse(plan.parts, checks)
+            checks = excuse(checks, {part.name for part in plan.parts if part.is_given})
         remarks = answer.remarks
         if plan.rebuilds and not accepted:
             remarks += ("judged by its properties: the solution cannot be made of its parts",)

@@ -3,7 +3,7 @@
 Nothing of a student's runs here: arrays come in, verdicts go out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,10 +85,9 @@ def judge(parts: Sequence[Part], measured: Arrays, accepted: Sequence[Arrays]) -
     return checks
 
 
-def excuse(parts: Sequence[Part], checks: Sequence[Check]) -> list[Check]:
-    """Takes failed parts that were to be given out of the reckoning, and spreads their points."""
-    given = {part.name for part in parts if part.is_given}
-    excused = {check.name for check in checks if check.name in given and not check.passed}
+def excuse(checks: Sequence[Check], names: Collection[str]) -> list[Check]:
+    """Takes those of some parts that failed out of the reckoning, and spreads their points."""
+    excused = {check.name for check in checks if check.name in names and not check.passed}
     total = sum(check.maximum for check in checks)
     share = total / max(sum(c.maximum for c in checks if c.name not in excused), 1e-9)
     return [

@@ -10,7 +10,8 @@ answer is what defines them in the submission, in one cell or in several, wherev
     names and, in turn, those that bind what these read. Imports of `*` and of `__future__` always
     are.
 4.  Never run is what binds a name that the solution gives before the exercise or in another one,
-    and what loops: given code is the solution's, and a loop is work, not a definition.
+    and what loops: given code is the solution's, and a loop is work, not a definition. A notebook
+    made from another template keeps its own functions, though: answers may count on what they do.
 
 So `pool.interact()` beside an answer does no harm, nor does what an old template imports. What is
 not run is listed. IPython's magics become calls, as in IPython, and calls are what no answer needs;
@@ -26,7 +27,7 @@ import symtable
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from IPython.core import inputtransformer2
@@ -64,10 +65,11 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A solution's exercises, and the sources of its other code cells."""
+    """A solution's exercises, the sources of its other code cells, and the functions in them."""
 
     exercises: tuple[Exercise, ...]
     given: frozenset[str]
+    functions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def read_assignment(solution: Path) -> Assignment:
         cells = [_Cell(cell) for cell in read_code_cells(solution)]
     except UnreadableError as error:
         raise UsageError(f"{solution}: {error}") from None
-    exercises, given, before = [], [], set()
+    exercises, given, functions, before = [], [], set(), set()
     headings = [(cell, EXERCISE.match(cell.source)) for cell in cells]
     asked = frozenset().union(*(cell.binds for cell, heading in headings if heading))
     for cell, heading in headings:
@@ -163,8 +165,9 @@ def read_assignment(solution: Path) -> Assignment:
             exercises.append(Exercise(heading[1], cell.id, cell.binds, foreign))
         else:
             given.append(_normalise(cell.source))
+            functions.update(re.findall(r"^def (\w+)", cell.source, re.MULTILINE))
             before |= cell.binds
-    return Assignment(tuple(exercises), frozenset(given))
+    return Assignment(tuple(exercises), frozenset(given), frozenset(functions))
 
 
 def read_submission(path: Path, assignment: Assignment) -> Submission:
@@ -174,14 +177,16 @@ def read_submission(path: Path, assignment: Assignment) -> Submission:
     except UnreadableError as error:
         return unreadable_submission(assignment, str(error))
     cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in assignment.given]
-    answers, used = {}, set()
-    for exercise in assignment.exercises:
-        answers[exercise.name], needed = _find_answer(exercise, cells)
-        used.update(needed)
-    counted = {answer.cell_number for answer in answers.values()}
     is_foreign = len(cells) == len(code) and not any(
         cell.is_meant_for(exercise) for cell in cells for exercise in assignment.exercises
     )
+    answers, used = {}, set()
+    for exercise in assignment.exercises:
+        own_functions = assignment.functions if is_foreign else frozenset()
+        asked = replace(exercise, foreign=exercise.foreign - own_functions)
+        answers[exercise.name], needed = _find_answer(asked, cells)
+        used.update(needed)
+    counted = {answer.cell_number for answer in answers.values()}
     return Submission(answers, tuple(_list_unused(cells, used, counted)), is_foreign=is_foreign)
 
 

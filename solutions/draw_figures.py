@@ -165,13 +165,13 @@ def play_randomly(env, n_steps, seed):
 # The figures
 
 
-def draw_agent():
+def draw_agent(n_frames, units):
     """Convolutions, dense layer, LSTM cell and two heads; the memory goes round."""
     axes = sheet(1300, 580)
     middle = 330
-    for step in range(4):
+    for step in range(4 - n_frames, 4):
         box(axes, 42 + 9 * step, middle - 80 + 9 * step, 132, 132, OBSERVATION, radius=4)
-    text(axes, 135, middle + 13, "42 × 42\n× 4", color=OBSERVATION.line)
+    text(axes, 135, middle + 13, f"42 × 42\n× {n_frames}", color=OBSERVATION.line)
     text(axes, 122, middle + 120, "Observation $s_t$", color=OBSERVATION.line)
 
     for centre, side, shape in ((306, 96, "20 × 20"), (443, 72, "9 × 9"), (560, 54, "4 × 4")):
@@ -183,8 +183,8 @@ def draw_agent():
     bracket(axes, 246, 600, middle + 130, words, LAYER)
 
     box(axes, 630, middle - 50, 98, 100, LAYER, "Flatten\n512")
-    box(axes, 758, middle - 50, 98, 100, LAYER, "Dense\n256")
-    box(axes, 892, middle - 75, 150, 150, MEMORY, "LSTM cell\n256", radius=14)
+    box(axes, 758, middle - 50, 98, 100, LAYER, f"Dense\n{units}")
+    box(axes, 892, middle - 75, 150, 150, MEMORY, f"LSTM cell\n{units}", radius=14)
     box(axes, 1098, middle - 110, 162, 90, ACTION, "Logits\n14 actions")
     box(axes, 1098, middle + 20, 162, 90, VALUE, "State value\n1 number")
 
@@ -202,7 +202,7 @@ def draw_agent():
     return axes
 
 
-def draw_pool():
+def draw_pool(obs_shape, units):
     """One agent plays five games in a batch; what happened comes out as a rollout."""
     axes = sheet(1300, 740)
     title(axes, 124, 72, "One agent")
@@ -212,8 +212,8 @@ def draw_pool():
     box(axes, 482, 132, 376, 530, QUIET, radius=18)
 
     for y, tone, name, shape in (
-        (222, OBSERVATION, "Observations", "[5, 42, 42, 4]"),
-        (397, MEMORY, "Memory", "[5, 256] twice"),
+        (222, OBSERVATION, "Observations", f"[5, {obs_shape}]"),
+        (397, MEMORY, "Memory", f"[5, {units}] twice"),
         (572, ACTION, "Actions", "[5]"),
     ):
         ends = ((214, y), (476, y)) if tone is ACTION else ((476, y), (214, y))
@@ -295,17 +295,18 @@ def draw_rollouts():
     return axes
 
 
-def draw_game():
-    """The game's screen, and the four small grey frames that the agent sees."""
+def draw_game(cut, n_frames):
+    """The game's screen, and the small grey frames that the agent sees."""
     axes = sheet(1300, 830)
-    small = {"height": 42, "width": 42, "n_frames": 4, "dim_order": "tensorflow"}
-    env = PreprocessAtari(make_game(), crop=lambda img: img[60:-30, 5:], **small)
+    small = {"height": 42, "width": 42, "n_frames": n_frames, "dim_order": "pytorch"}
+    env = PreprocessAtari(make_game(), crop=lambda img: img[60:-30, cut:], **small)
     screen, frames = play_randomly(env, 180, seed=0)
 
     left, top, scale = 50, 132, 3
     title(axes, left, 72, "What you see", ha="left")
     picture(axes, screen, left, top, 160 * scale, 210 * scale)
-    kept = Rectangle((left + 5 * scale + 2, top + 60 * scale + 2), 155 * scale - 5, 120 * scale - 4)
+    corner = left + cut * scale + 2, top + 60 * scale + 2
+    kept = Rectangle(corner, (160 - cut) * scale - 5, 120 * scale - 4)
     kept.set(fill=False, edgecolor="white", linewidth=3, linestyle=(0, (3, 2)))
     axes.add_patch(kept)
     text(axes, left + 80 * scale, 114, "Time t", SMALL)
@@ -313,11 +314,13 @@ def draw_game():
     arrow(axes, (542, 492), (622, 492), width=4)
 
     title(axes, 640, 72, "What the agent sees", ha="left")
-    for index, name in enumerate(("Time t − 3", "Time t − 2", "Time t − 1", "Time t")):
+    names = ("Time t − 3", "Time t − 2", "Time t − 1", "Time t")[-n_frames:]
+    side = 294 if n_frames > 1 else 610
+    for index, (name, frame) in enumerate(zip(names, frames, strict=True)):
         row, column = divmod(index, 2)
         x, y = 640 + 316 * column, top + 336 * row
-        picture(axes, frames[:, :, index], x, y, 294, 294, OBSERVATION)
-        text(axes, x + 147, y - 18, name, SMALL)
+        picture(axes, frame, x, y, side, side, OBSERVATION)
+        text(axes, x + side / 2, y - 18, name, SMALL)
     text(axes, 945, 792, "The part inside the dashes, 42 × 42 pixels, in grey", SMALL)
     return axes
 
@@ -375,10 +378,13 @@ def draw_returns():
 
 
 FIGURES = {
-    "agent.png": draw_agent,
-    "pool.png": draw_pool,
+    "agent.png": lambda: draw_agent(n_frames=4, units=256),
+    "agent_pytorch.png": lambda: draw_agent(n_frames=1, units=128),
+    "pool.png": lambda: draw_pool("42, 42, 4", units=256),
+    "pool_pytorch.png": lambda: draw_pool("1, 42, 42", units=128),
     "rollouts.png": draw_rollouts,
-    "game.png": draw_game,
+    "game.png": lambda: draw_game(cut=5, n_frames=4),
+    "game_pytorch.png": lambda: draw_game(cut=15, n_frames=1),
     "returns.png": draw_returns,
 }
 

@@ -52,7 +52,7 @@ def make_page(notebook: Any) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--track", default="tensorflow", choices=["tensorflow"])
+    parser.add_argument("--track", default="tensorflow", choices=["tensorflow", "pytorch"])
     parser.add_argument("--minutes", type=float, default=6, help="minutes to train (default: 6)")
     parser.add_argument("--folder", type=Path, help="where to leave it all; must not exist yet")
     arguments = parser.parse_args()

@@ -10,29 +10,34 @@ from xml.etree import ElementTree
 
 import nbformat
 
+from checks import HELPERS
+
 ROOT = Path(__file__).parent.parent
-SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
-STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
-HELPERS = (
-    "atari_util.py",
-    "env_pool.py",
-    "training.py",
-    "checks.py",
-    "conftest.py",
-    "requirements.txt",
-)
 
 
-def solution_cells(*names: str) -> list[nbformat.NotebookNode]:
-    """Returns copies of the solution's cells of these ids."""
-    cells = {cell.id: cell for cell in nbformat.read(SOLUTION, as_version=4).cells}
+def solution_path(framework: str = "tensorflow") -> Path:
+    return ROOT / "solutions" / f"kungfu_a2c_{framework}.ipynb"
+
+
+def student_path(framework: str = "tensorflow") -> Path:
+    return ROOT / "notebooks" / f"kungfu_a2c_{framework}.ipynb"
+
+
+SOLUTION, STUDENT = solution_path(), student_path()
+
+
+def solution_cells(*names: str, framework: str = "tensorflow") -> list[nbformat.NotebookNode]:
+    """Returns copies of a solution's cells of these ids."""
+    notebook = nbformat.read(solution_path(framework), as_version=4)
+    cells = {cell.id: cell for cell in notebook.cells}
     return [copy.deepcopy(cells[name]) for name in names]
 
 
-def filled() -> nbformat.NotebookNode:
-    """Returns the student notebook with every gap filled right."""
-    answers = {cell.id: cell.source for cell in nbformat.read(SOLUTION, as_version=4).cells}
-    notebook = nbformat.read(STUDENT, as_version=4)
+def filled(framework: str = "tensorflow") -> nbformat.NotebookNode:
+    """Returns a student notebook with every gap filled right."""
+    solution = nbformat.read(solution_path(framework), as_version=4)
+    answers = {cell.id: cell.source for cell in solution.cells}
+    notebook = nbformat.read(student_path(framework), as_version=4)
     for cell in notebook.cells:
         if "exercise" in cell.metadata.get("tags", []):
             cell.source = answers[cell.id]

@@ -7,6 +7,8 @@ from benchmarks.tolerances import HINT_TOLERANCE, TABLE, Row, measure_rows, read
 from grading import judge
 from tests.hidden.tensorflow_track import TRACK
 
+pytestmark = pytest.mark.tensorflow
+
 STORED = {row.part: row for row in read_table(TABLE.read_text(encoding="utf-8"))}
 USED = {judge.TOLERANCE, 1e-3, checks.TOLERANCE}
 

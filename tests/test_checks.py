@@ -1,65 +1,71 @@
 """The visible checks, in a notebook run by `pytest --nbval` as a student runs it."""
 
+import functools
 import re
 
 import pytest
 
-from tests.hidden.variants import RIGHT, WRONG, Variant
+from tests.frameworks import TRACKS, each_framework, each_variant
 from tests.notebooks import run_nbval, solution_cells, write_notebook
 
-VARIANTS = RIGHT + WRONG
-GIVEN = ("setup", "imports", "make-env", "select")
-
-
-def variant_id(variant: Variant) -> str:
-    return f"{variant.exercise}: {variant.name}"
+GIVEN = ("setup", "imports", "make-env", "select", "agent-exercise", "agent-look")
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What nbval says of each variant's check cell: None if it passed, else the message.
+    """What nbval says of each variant's cell and of its check: None if it passed, else the message.
 
-    All variants stand below each other in one notebook, so that TensorFlow is imported once.
+    All variants stand below each other in one notebook, so that a framework is imported once.
     """
-    folder = tmp_path_factory.mktemp("variants")
-    cells = solution_cells(*GIVEN)
-    for variant in VARIANTS:
-        name = variant.exercise
-        exercise, check = solution_cells(f"{name}-exercise", f"{name}-check")
-        exercise.source = variant.apply(exercise.source)
-        cells += [exercise, check]
-    write_notebook(folder / "variants.ipynb", cells)
-    _, failures = run_nbval(folder, "variants.ipynb")
-    failures = failures["variants.ipynb"]
-    assert failures[: len(GIVEN)] == [None] * len(GIVEN)
-    # A variant whose own cell fails, an agent that cannot be made for example, is caught there.
-    checked = failures[len(GIVEN) :]
-    return dict(zip(VARIANTS, zip(checked[::2], checked[1::2], strict=True), strict=True))
+
+    @functools.cache
+    def run(framework: str) -> dict:
+        folder, track = tmp_path_factory.mktemp(framework), TRACKS[framework]
+        cells = solution_cells(*GIVEN, framework=framework)
+        for variant in track.variants:
+            names = (f"{variant.exercise}-{kind}" for kind in ("exercise", "check"))
+            exercise, check = solution_cells(*names, framework=framework)
+            exercise.source = variant.apply(exercise.source)
+            cells += [exercise, check]
+        write_notebook(folder / "variants.ipynb", cells)
+        failures = run_nbval(folder, "variants.ipynb")[1]["variants.ipynb"]
+        assert failures[: len(GIVEN)] == [None] * len(GIVEN)
+        # A variant whose own cell fails, an agent that cannot be made for example, is caught there.
+        checked = failures[len(GIVEN) :]
+        return dict(zip(track.variants, zip(checked[::2], checked[1::2], strict=True), strict=True))
+
+    return run
 
 
-@pytest.mark.parametrize("variant", RIGHT, ids=variant_id)
-def test_a_right_solution_passes_however_it_is_written(outcomes, variant):
-    assert outcomes[variant] == (None, None)
+@each_variant(right=True)
+def test_a_right_solution_passes_however_it_is_written(outcomes, framework, variant):
+    assert outcomes(framework)[variant] == (None, None)
 
 
-@pytest.mark.parametrize("variant", WRONG, ids=variant_id)
-def test_a_misconception_fails_with_a_line_that_names_it(outcomes, variant):
-    _, message = outcomes[variant]
+@each_variant(right=False)
+def test_a_misconception_fails_with_a_line_that_names_it(outcomes, framework, variant):
+    _, message = outcomes(framework)[variant]
     assert message is not None
     lines = re.findall(r"✗ .*", message)
-    assert any(variant.message in line for line in lines), lines
+    assert any(variant.idea.message in line for line in lines), lines
 
 
-SOLVED = (*GIVEN, "agent-exercise", "agent-look", "pool", "loss-exercise", "optimizer-exercise")
+SOLVED = (*GIVEN, "pool", "loss-exercise", "optimizer-exercise")
 FIRST_STEP = solution_cells("first-step")[0].source
 
+# All that a framework keeps: weights, the optimizer's own numbers, settings, random numbers.
+STATE = {
+    "tensorflow": "[v.numpy().tolist() for v in agent.trainable_variables + optimizer.variables], "
+    "tf.config.functions_run_eagerly()",
+    "pytorch": "repr((agent.state_dict(), opt.state_dict())), torch.get_rng_state().tolist()",
+}
 REMEMBER = """
 import random
 def snapshot():
-    weights = [v.numpy().tolist() for v in agent.trainable_variables + optimizer.variables]
+    state = STATE
     names = {name: id(value) for name, value in globals().items() if not name.startswith("_")}
     numpy_state = np.random.get_state()[1].tolist()
-    return weights, names, random.getstate(), numpy_state, tf.config.functions_run_eagerly()
+    return state, names, random.getstate(), numpy_state
 before = after = None
 before = snapshot()
 """
@@ -74,33 +80,44 @@ assert {k: v for k, v in before[1].items() if k not in ("before", "after")} == {
 """
 
 
-def test_a_check_leaves_no_trace(tmp_path):
+@each_framework
+def test_a_check_leaves_no_trace(tmp_path, framework):
     calls = [f"checks.check_{name}(globals())" for name in ("agent", "loss", "optimizer")]
     broken = "def train_on_rollout(*args, **kwargs):\n    raise RuntimeError"
     failing = "try:\n    checks.check_loss(globals())\nexcept checks.CheckFailed:\n    pass"
-    cells = [*solution_cells(*SOLVED), FIRST_STEP, REMEMBER, *calls, COMPARE]
-    cells += [broken, REMEMBER, failing, COMPARE]
+    remember = REMEMBER.replace("STATE", STATE[framework])
+    cells = [*solution_cells(*SOLVED, framework=framework), FIRST_STEP, remember, *calls, COMPARE]
+    cells += [broken, remember, failing, COMPARE]
     write_notebook(tmp_path / "traces.ipynb", cells)
     _, outcomes = run_nbval(tmp_path, "traces.ipynb")
     assert outcomes["traces.ipynb"] == [None] * len(cells)
 
 
-def test_the_agent_of_the_cell_that_ran_last_is_the_one_that_trains(tmp_path):
+TRAIN_STEP = {"tensorflow": "tf.function(train_on_rollout)", "pytorch": "train_on_rollout"}
+
+
+@each_framework
+def test_the_agent_of_the_cell_that_ran_last_is_the_one_that_trains(tmp_path, framework):
     ready = "checks.check_ready_to_train(globals())"
     agent_cell, look, pool, optimizer = solution_cells(
-        "agent-exercise", "agent-look", "pool", "optimizer-exercise"
+        "agent-exercise", "agent-look", "pool", "optimizer-exercise", framework=framework
     )
-    keep = "old_agent, old = agent, [v.numpy() for v in agent.trainable_variables]"
-    train = """
-train_step = tf.function(train_on_rollout)
-new = [v.numpy() for v in agent.trainable_variables]
+    keep = """
+def weights(agent):
+    variables = checks.framework.trainable_variables(agent)
+    return [checks.framework.to_array(variable).copy() for variable in variables]
+old_agent, old = agent, weights(agent)
+"""
+    train = f"""
+new = weights(agent)
 memory = list(pool.prev_memory_states)
+train_step = {TRAIN_STEP[framework]}
 train_step(*pool.interact(10), memory, gamma)
 assert old_agent is not agent
-assert all(np.array_equal(a, b) for a, b in zip(old, old_agent.trainable_variables))
-assert not any(np.array_equal(a, b) for a, b in zip(new[-2:], agent.trainable_variables[-2:]))
+assert all(np.array_equal(a, b) for a, b in zip(old, weights(old_agent)))
+assert not any(np.array_equal(a, b) for a, b in zip(new[-2:], weights(agent)[-2:]))
 """
-    cells = [*solution_cells(*SOLVED), ready, FIRST_STEP, ready, keep]
+    cells = [*solution_cells(*SOLVED, framework=framework), ready, FIRST_STEP, ready, keep]
     cells += [agent_cell, ready, look, ready, pool, ready, optimizer, ready, train]
     write_notebook(tmp_path / "again.ipynb", cells)
     _, outcomes = run_nbval(tmp_path, "again.ipynb")
@@ -113,11 +130,12 @@ assert not any(np.array_equal(a, b) for a, b in zip(new[-2:], agent.trainable_va
     assert (fourth, trained) == (None, None)
 
 
-def test_open_gaps_are_named_and_nothing_else_is_touched(tmp_path):
+@each_framework
+def test_open_gaps_are_named_and_nothing_else_is_touched(tmp_path, framework):
     cells = [
-        *solution_cells("setup"),
+        *solution_cells("setup", framework=framework),
         "a = 1\nb = <YOUR CODE: the answer>\nc = <YOUR CODE>",
-        "checks.prepare_notebook('tensorflow')",
+        f"checks.prepare_notebook('{framework}')",
         "d = <YOUR CODE>",
         "text = 'fill in <YOUR CODE>'  # <YOUR CODE> is gone",
         "oops = (",

@@ -1,5 +1,6 @@
 """Grading as teachers use it: `pytest --nbval FILE` and `python -m grading grade FILE`."""
 
+import dataclasses
 import json
 import os
 import re
@@ -12,8 +13,10 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from tests.hidden.variants import RIGHT, WRONG
-from tests.notebooks import ROOT, SOLUTION, STUDENT, filled
+from grading.grade import Grader, GraderError
+from grading.tracks import find_track
+from tests.frameworks import TRACKS, each_framework, find_variant
+from tests.notebooks import ROOT, SOLUTION, filled, solution_path, student_path
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
 
@@ -41,29 +44,45 @@ def points(report: dict) -> dict[str, float]:
     return {exercise["name"]: exercise["points"] for exercise in report["exercises"]}
 
 
-def write_variant(path: Path, *names: str) -> Path:
-    """Writes the filled notebook with these variants in it."""
-    notebook = filled()
-    for variant in RIGHT + WRONG:
-        if variant.name in names:
-            cell = next(c for c in notebook.cells if c.id == f"{variant.exercise}-exercise")
-            cell.source = variant.apply(cell.source)
+def write_variant(
+    path: Path, exercise: str = "", name: str = "", framework: str = "tensorflow"
+) -> Path:
+    """Writes the filled notebook, with a variant in it."""
+    notebook = filled(framework)
+    if exercise:
+        cell = next(c for c in notebook.cells if c.id == f"{exercise}-exercise")
+        cell.source = find_variant(framework, exercise, name).apply(cell.source)
     nbformat.write(notebook, path)
     return path
 
 
-def test_the_unfilled_notebook_is_ungradable(tmp_path):
+@each_framework
+def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
+    solution = nbformat.read(solution_path(framework), as_version=4)
+    cells = [cell for cell in solution.cells if cell.id.endswith("-exercise")]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "answers.ipynb")
+    for path in (solution_path(framework), student_path(framework), tmp_path / "answers.ipynb"):
+        assert find_track(path) is TRACKS[framework]
+
+
+@each_framework
+def test_the_unfilled_notebook_is_ungradable(tmp_path, framework):
     path = tmp_path / "homework.ipynb"
-    path.write_bytes(STUDENT.read_bytes())
+    path.write_bytes(student_path(framework).read_bytes())
     finished, report = grade(path)
+    assert report["assignment"] == f"kungfu_a2c_{framework}"
     assert finished.returncode == 10
     assert report["status"] == "ungradable"
     assert {e["status"] for e in report["exercises"]} == {"ungradable"}
     assert "4 gaps are open" in report["exercises"][0]["reason"]
 
 
-def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path):
-    notebook, student = filled(), nbformat.read(STUDENT, as_version=4)
+@each_framework
+def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path, framework):
+    notebook = filled(framework)
+    student = nbformat.read(student_path(framework), as_version=4)
     cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
     cell.source = next(cell for cell in student.cells if cell.id == "loss-exercise").source
     nbformat.write(notebook, tmp_path / "half.ipynb")
@@ -76,8 +95,10 @@ def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path):
     assert reasons["play"] == "no weights were handed in"
 
 
-def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path):
-    path = write_variant(tmp_path / "wrong.ipynb", "entropy with the wrong sign")
+@each_framework
+def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path, framework):
+    name = "entropy with the wrong sign"
+    path = write_variant(tmp_path / "wrong.ipynb", "loss", name, framework)
     out = tmp_path / "out"
     forms = ["--grading-feedback", out / "page.html", "--grading-gradescope", out / "gs.json"]
     finished, report = grade(path, "--grading-seed=7", *forms, "--junitxml", out / "junit.xml")
@@ -97,11 +118,28 @@ def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path):
     ]
 
 
-def test_another_architecture_earns_all_points(tmp_path):
-    path = write_variant(tmp_path / "sizes.ipynb", "other sizes and a further layer")
-    other = write_variant(tmp_path / "layers.ipynb", "a layer of its own before the heads")
+@each_framework
+@pytest.mark.parametrize(
+    "name", ["other sizes and a further layer", "a layer of its own before the heads"]
+)
+def test_another_architecture_earns_all_points(tmp_path, framework, name):
+    path = write_variant(tmp_path / "homework.ipynb", "agent", name, framework)
     assert points(grade(path)[1])["agent"] == 20
-    assert points(grade(other)[1])["agent"] == 20
+
+
+@pytest.mark.tensorflow
+def test_values_that_the_loss_squeezes_are_paid_for_once(tmp_path):
+    notebook = filled()
+    for cell in notebook.cells:
+        if cell.id == "agent-exercise":
+            cell.source = cell.source.replace(
+                "state_value_head(hidden)[:, 0]", "state_value_head(hidden)"
+            )
+        if cell.id == "loss-exercise":
+            cell.source = cell.source.replace("append(values_t)", "append(values_t[:, 0])")
+    nbformat.write(notebook, tmp_path / "columns.ipynb")
+    _, report = grade(tmp_path / "columns.ipynb")
+    assert points(report) == {"agent": 15, "loss": 50, "optimizer": 10, "play": 0}
 
 
 OLD_AGENT = """
@@ -160,6 +198,7 @@ def train_on_rollout(states, actions, rewards, is_not_done, prev_memory_states, 
 """
 
 
+@pytest.mark.tensorflow
 def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out(tmp_path):
     cells = [
         "import gym, os\nimport tensorflow as tf\nL = tf.keras.layers\n!Xvfb :1 &",
@@ -195,8 +234,9 @@ def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
     assert "python -m grading grade FILE" in finished.stderr
 
 
+@pytest.mark.tensorflow
 def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
-    path = write_variant(tmp_path / "homework.ipynb", "no step taken")
+    path = write_variant(tmp_path / "homework.ipynb", "loss", "no step taken")
     for name in ("conftest.py", "numpy.py", "checks.py", "sitecustomize.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p checks\n")
@@ -207,9 +247,11 @@ def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_several_notebooks_and_one_of_another_kind_in_one_run(tmp_path):
+@pytest.mark.tensorflow
+@pytest.mark.pytorch
+def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_path):
     write_variant(tmp_path / "right.ipynb")
-    (tmp_path / "unfilled.ipynb").write_bytes(STUDENT.read_bytes())
+    (tmp_path / "unfilled.ipynb").write_bytes(student_path("pytorch").read_bytes())
     other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 + 1 == 2")])
     nbformat.write(other, tmp_path / "other.ipynb")
     names = ["right.ipynb", "unfilled.ipynb", "other.ipynb"]
@@ -220,6 +262,7 @@ def test_several_notebooks_and_one_of_another_kind_in_one_run(tmp_path):
     assert "other::ipynb::Cell 0 PASSED" in finished.stdout  # as nbval calls it
 
 
+@pytest.mark.tensorflow
 def test_the_solution_earns_all_that_is_written_and_plays_for_the_rest(tmp_path):
     for path in (SOLUTION, SOLUTION.with_suffix(".npz")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -233,6 +276,7 @@ def test_the_solution_earns_all_that_is_written_and_plays_for_the_rest(tmp_path)
     assert "data:video/mp4;base64," in page.read_text()
 
 
+@pytest.mark.tensorflow
 def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
     path = write_variant(tmp_path / "homework.ipynb")
     tools = tmp_path / "tools"
@@ -248,6 +292,12 @@ def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
     told = subprocess.run([*command, "--no-sandbox"], **options)
     assert told.returncode == 1  # no weights were handed in
     assert "agent         20 / 20     passed" in told.stdout
+
+
+def test_a_framework_that_is_not_installed_is_the_graders_failure():
+    track = dataclasses.replace(TRACKS["pytorch"], framework="no_such_framework")
+    with pytest.raises(GraderError, match="needs no_such_framework, which is not installed"):
+        Grader(track)
 
 
 def test_what_is_no_submission_never_runs(tmp_path):

@@ -18,6 +18,8 @@ from grading.report import as_html, as_json, as_table
 from tests.hidden.tensorflow_track import TRACK
 from tests.notebooks import SOLUTION
 
+pytestmark = pytest.mark.tensorflow
+
 LIMITS = Limits(cell_seconds=15, total_seconds=60, memory_bytes=1 << 30, output_bytes=1 << 20)
 CANARY = "canary-" + "in-the-solution"
 

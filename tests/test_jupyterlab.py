@@ -20,6 +20,8 @@ from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 from tests.browser import CHROMIUM_OPTIONS
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.tensorflow
+
 NAME = "kungfu_a2c_tensorflow.ipynb"
 WINDOW = {"width": 1280, "height": 900}
 TIMEOUT = 90_000  # ms; TensorFlow loads in one of the cells, and the machine may be busy

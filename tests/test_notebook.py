@@ -1,5 +1,6 @@
 """The student notebook as a whole, run by plain `pytest --nbval` as on a student's machine."""
 
+import functools
 import os
 import re
 import subprocess
@@ -9,17 +10,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.hidden.variants import WRONG
-from tests.notebooks import ROOT, SOLUTION, STUDENT, filled, run_nbval
-
-WRONG_SIGN = next(variant for variant in WRONG if variant.name == "entropy with the wrong sign")
+from tests.frameworks import each_framework, find_variant
+from tests.notebooks import ROOT, filled, run_nbval, solution_path, student_path
 
 
-def wrong() -> nbformat.NotebookNode:
+def wrong(framework: str) -> nbformat.NotebookNode:
     """The student notebook filled in, with one mistake."""
-    notebook = filled()
+    notebook = filled(framework)
     cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
-    cell.source = WRONG_SIGN.apply(cell.source)
+    wrong_sign = find_variant(framework, "loss", "entropy with the wrong sign")
+    cell.source = wrong_sign.apply(cell.source)
     return notebook
 
 
@@ -59,32 +59,40 @@ STATES = [without_outputs, with_passing_outputs, with_null_counts, without_metad
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """All states, right and wrong, in one pytest process; a kernel each."""
-    folder = tmp_path_factory.mktemp("states")
-    for state in STATES:
-        for kind, notebook in (("right", filled()), ("wrong", wrong())):
-            state(notebook)
-            name = f"{state.__name__}-{kind}.ipynb"
-            nbformat.write(notebook, folder / name)
-    return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
+    """All states, right and wrong, in one pytest process for each framework; a kernel each."""
+
+    @functools.cache
+    def run(framework: str) -> dict:
+        folder = tmp_path_factory.mktemp(framework)
+        for state in STATES:
+            for kind, notebook in (("right", filled(framework)), ("wrong", wrong(framework))):
+                state(notebook)
+                name = f"{state.__name__}-{kind}.ipynb"
+                nbformat.write(notebook, folder / name)
+        return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
+
+    return run
 
 
+@each_framework
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_a_right_notebook_passes_whatever_outputs_it_holds(graded, state):
-    failures = graded[f"{state.__name__}-right.ipynb"]
+def test_a_right_notebook_passes_whatever_outputs_it_holds(graded, framework, state):
+    failures = graded(framework)[f"{state.__name__}-right.ipynb"]
     assert len(failures) > 20
     assert failures == [None] * len(failures)
 
 
+@each_framework
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_a_wrong_notebook_fails_whatever_outputs_it_holds(graded, state):
-    failures = [text for text in graded[f"{state.__name__}-wrong.ipynb"] if text]
+def test_a_wrong_notebook_fails_whatever_outputs_it_holds(graded, framework, state):
+    failures = [text for text in graded(framework)[f"{state.__name__}-wrong.ipynb"] if text]
     assert len(failures) == 1
     assert "✗ entropy: wrong sign: entropy is made smaller" in failures[0]
 
 
-def test_an_unfilled_notebook_fails_and_names_its_gaps(tmp_path):
-    (tmp_path / "homework.ipynb").write_bytes(STUDENT.read_bytes())
+@each_framework
+def test_an_unfilled_notebook_fails_and_names_its_gaps(tmp_path, framework):
+    (tmp_path / "homework.ipynb").write_bytes(student_path(framework).read_bytes())
     exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb")
     assert exit_code == 1
     text = "\n".join(filter(None, outcomes["homework.ipynb"]))
@@ -101,9 +109,10 @@ def check_notebook(path: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
+@each_framework
+def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path, framework):
     path = tmp_path / "homework.ipynb"
-    nbformat.write(wrong(), path)
+    nbformat.write(wrong(framework), path)
     before = path.read_bytes()
     finished = check_notebook(path)
     assert finished.returncode == 1
@@ -115,8 +124,9 @@ def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_checks_py_prints_full_points_of_the_solution():
-    finished = check_notebook(SOLUTION)
+@each_framework
+def test_checks_py_prints_full_points_of_the_solution(framework):
+    finished = check_notebook(solution_path(framework))
     assert finished.returncode == 0, finished.stdout
     assert "total         80 / 80" in finished.stdout
 
@@ -134,9 +144,11 @@ def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
     assert "Traceback" not in finished.stderr
 
 
-def test_training_without_a_browser_leaves_what_is_needed(tmp_path):
+@each_framework
+def test_training_without_a_browser_leaves_what_is_needed(tmp_path, framework):
     folder = tmp_path / "run"
     command = [sys.executable, str(ROOT / "solutions" / "train.py"), "--minutes", "0.2"]
+    command += ["--track", framework]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     finished = subprocess.run(
         [*command, "--folder", str(folder)],
@@ -153,7 +165,7 @@ def test_training_without_a_browser_leaves_what_is_needed(tmp_path):
     assert page.count("data:image/png;base64,") >= 7  # five figures, the look and the plots
     assert "notebooks/images" not in page
     assert len(list((folder / "videos" / "final").glob("*.mp4"))) == 20
-    assert (folder / "checkpoints" / "kungfu.npz").exists()
+    assert len(list((folder / "checkpoints").glob("kungfu.*"))) == 1
     assert (folder / "kungfu_weights.npz").stat().st_size < 3_000_000
 
     again = subprocess.run([*command, "--folder", str(folder)], capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """Playing for marks: weights files of every kind, then games against agents of every kind."""
 
 import dataclasses
+import functools
 import io
 import os
 import pickle
@@ -17,15 +18,16 @@ import numpy as np
 import pytest
 
 from atari_util import PreprocessAtari
+from grading.grade import needed_statements
 from grading.kernel import Kernel, Limits
 from grading.play import PlayRules, play
 from grading.sandbox import Sandbox
 from grading.weights import MAX_BYTES, WeightsError, read_weights
+from tests.frameworks import TRACKS, each_framework
 from tests.hidden import games
-from tests.notebooks import ROOT, solution_cells
+from tests.notebooks import solution_cells
 
-HIDDEN = ROOT / "tests" / "hidden"
-KIT = [ROOT / "checks.py", *(HIDDEN / f"{n}.py" for n in ("answers", "player", "play_tensorflow"))]
+KIT = {file for track in TRACKS.values() for file in track.kit}
 LIMITS = Limits(cell_seconds=5, total_seconds=60)
 
 
@@ -234,7 +236,8 @@ def make_player(sources, weights, n_games, obs_shape, n_actions):
     with described_errors():
         agent = run_cells("agent", sources)["Agent"]()
     agent.weights = numpy.load(io.BytesIO(weights))["arr_0"]
-    return Player(agent, n_games, obs_shape, frame_axis=-1)
+    is_last = obs_shape[-1] < 40
+    return Player(agent, n_games, obs_shape, frame_axis=-1 if is_last else 0)
 """
 
 # Its memory counts ticks; it plays what the newest frame shows if its first weight is 0.
@@ -367,7 +370,8 @@ def test_the_same_seed_gives_the_same_games(kernel, weights):
     [(0, 0), (5_000, 0), (5_049, 0.2), (7_500, 10), (10_000, 20), (41_800, 20)],
 )
 def test_points_rise_linearly(score, points):
-    assert games.RULES.points(score) == points
+    for track in TRACKS.values():
+        assert track.play.points(score) == points
 
 
 @pytest.mark.parametrize(
@@ -465,23 +469,24 @@ class Agent:
 """
 
 
-def notebook_env():
+def notebook_env(framework):
     """Makes the game by the solution's own cell."""
     namespace = {"gym": gym, "ale_py": ale_py, "PreprocessAtari": PreprocessAtari}
-    (cell,) = solution_cells("make-env")
+    (cell,) = solution_cells("make-env", framework=framework)
     exec(cell.source, namespace)
     return namespace["env"]
 
 
-def test_agents_see_what_the_notebook_shows_them(kernel, weights):
-    recorded = []
+@pytest.mark.parametrize("framework", TRACKS)  # the agent is of NumPy
+def test_agents_see_what_the_notebook_shows_them(kernel, weights, framework):
+    recorded, rules = [], TRACKS[framework].play
 
     def record(seed, actions):
         recorded.append((seed, actions))
-        return games.record(seed, actions)
+        return TRACKS[framework].play.record(seed, actions)
 
     rules = dataclasses.replace(
-        games.RULES, player="play_numpy", record=record, n_games=2, zero_score=9_000
+        rules, player="play_numpy", record=record, n_games=2, zero_score=9_000
     )
     result = play(kernel, [HASHING_AGENT], weights, rules, seed=5)
     assert len(result.scores) == 2
@@ -489,7 +494,7 @@ def test_agents_see_what_the_notebook_shows_them(kernel, weights):
 
     namespace = {}
     exec(HASHING_AGENT, namespace)
-    agent, env = namespace["Agent"](), notebook_env()
+    agent, env = namespace["Agent"](), notebook_env(framework)
     ((seed, actions),) = recorded
     observation, _ = env.reset(seed=seed)
     memory, score = agent.get_initial_state(1), 0.0
@@ -503,10 +508,20 @@ def test_agents_see_what_the_notebook_shows_them(kernel, weights):
     assert score > 0
 
 
-# ----------------------------------------------------------------------------------- TensorFlow
+# ------------------------------------------------------------------------------ the solutions
 
-SHAPES = [(3, 3, 4, 32), (32,), (3, 3, 32, 32), (32,), (3, 3, 32, 32), (32,), (512, 256), (256,)]
-SHAPES += [(256, 1024), (256, 1024), (1024,), (256, 14), (14,), (256, 1), (1,)]
+# Of the weights in their order; the actor's head is at `LOGITS` and behind it.
+SHAPES = {
+    "tensorflow": [
+        *((3, 3, 4, 32), (32,), (3, 3, 32, 32), (32,), (3, 3, 32, 32), (32,), (512, 256), (256,)),
+        *((256, 1024), (256, 1024), (1024,), (256, 14), (14,), (256, 1), (1,)),
+    ],
+    "pytorch": [
+        *((32, 1, 3, 3), (32,), (32, 32, 3, 3), (32,), (32, 32, 3, 3), (32,), (128, 512), (128,)),
+        *((512, 128), (512, 128), (512,), (512,), (14, 128), (14,), (1, 128), (1,)),
+    ],
+}
+LOGITS = {"tensorflow": 11, "pytorch": 12}
 
 
 class ShortGames(games.KungFuGames):
@@ -523,49 +538,58 @@ class ShortGames(games.KungFuGames):
 
 
 @pytest.fixture(scope="module")
-def tensorflow_kernel(kit):
-    with start(kit, Limits(cell_seconds=60, total_seconds=120)) as kernel:
+def large_kernel(kit):
+    with start(kit, Limits(cell_seconds=60, total_seconds=240)) as kernel:
         yield kernel
 
 
-def play_short_games(kernel, path, n_games=2):
+def play_short_games(kernel, framework, path, n_games=2):
     """Plays the solution's agent with some weights; returns the result and one game's actions."""
-    recorded = []
+    recorded, rules = [], TRACKS[framework].play
     rules = dataclasses.replace(
-        games.RULES,
-        games=ShortGames,
+        rules,
+        games=functools.partial(ShortGames, *rules.games.args),
         record=lambda seed, actions: (recorded.append(actions) or 0.0, b""),
         n_games=n_games,
     )
-    (cell,) = solution_cells("agent-exercise")
-    sources = ["import tensorflow as tf", "import keras", cell.source]
+    imports, agent = solution_cells("imports", "agent-exercise", framework=framework)
+    sources = [*needed_statements(imports.source, agent.source), agent.source]
     return play(kernel, sources, path, rules, seed=1), *recorded
 
 
-def test_the_solution_plays_by_the_weights_given(tensorflow_kernel, tmp_path):
-    arrays = [np.zeros(shape, np.float16) for shape in SHAPES]
-    arrays[12][3] = 50
-    result, actions = play_short_games(tensorflow_kernel, npz(tmp_path / "w.npz", *arrays))
+@each_framework
+def test_the_solution_plays_by_the_weights_given(large_kernel, tmp_path, framework):
+    arrays = [np.zeros(shape, np.float16) for shape in SHAPES[framework]]
+    arrays[LOGITS[framework] + 1][3] = 50
+    path = npz(tmp_path / "w.npz", *arrays)
+    result, actions = play_short_games(large_kernel, framework, path)
     assert len(result.scores) == 2
     assert actions == [3] * 30
 
 
-def test_the_solution_samples_and_the_seed_decides(tensorflow_kernel, tmp_path):
+@each_framework
+def test_the_solution_samples_and_the_seed_decides(large_kernel, tmp_path, framework):
     generator = np.random.default_rng(0)
-    arrays = [generator.normal(0, 0.05, shape).astype(np.float32) for shape in SHAPES]
+    arrays = [generator.normal(0, 0.05, shape).astype(np.float32) for shape in SHAPES[framework]]
     path = npz(tmp_path / "w.npz", *arrays)
-    first, second = (play_short_games(tensorflow_kernel, path) for _ in range(2))
+    first, second = (play_short_games(large_kernel, framework, path) for _ in range(2))
     assert first == second
     assert len(set(first[1])) > 5
 
 
-def test_weights_of_another_agent(tensorflow_kernel, tmp_path):
-    arrays = [np.zeros(shape, np.float16) for shape in SHAPES]
-    (result,) = play_short_games(tensorflow_kernel, npz(tmp_path / "w.npz", *arrays[:-1]))
-    assert "holds 14 arrays, the notebook's agent has 15 trainable variables" in result.message
-    arrays[11] = np.zeros((14, 256), np.float16)
-    (result,) = play_short_games(tensorflow_kernel, npz(tmp_path / "w.npz", *arrays))
+@each_framework
+def test_weights_of_another_agent(large_kernel, tmp_path, framework):
+    arrays = [np.zeros(shape, np.float16) for shape in SHAPES[framework]]
+    n, head = len(arrays), LOGITS[framework]
+    path = npz(tmp_path / "w.npz", *arrays[:-1])
+    (result,) = play_short_games(large_kernel, framework, path)
+    words = f"holds {n - 1} arrays, the notebook's agent has {n} trainable variables"
+    assert words in result.message
+    right = SHAPES[framework][head]
+    arrays[head] = np.zeros(right[::-1], np.float16)
+    path = npz(tmp_path / "w.npz", *arrays)
+    (result,) = play_short_games(large_kernel, framework, path)
     assert (
-        "arr_11 of the weights file has shape (14, 256), the notebook's agent needs (256, 14)"
-        in result.message
+        f"arr_{head} of the weights file has shape {right[::-1]}, the notebook's agent needs "
+        f"{right}" in result.message
     )

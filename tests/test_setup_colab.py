@@ -18,6 +18,8 @@ from colab_runtime import ROOT, layer, site_packages
 
 from tests.notebooks import filled, run_nbval
 
+pytestmark = pytest.mark.tensorflow
+
 KIT = "https://raw.githubusercontent.com/deep-kung-fu/homework/v0.1.0/"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 
@@ -212,7 +214,7 @@ def test_in_colab_the_cell_fetches_the_kit_and_sets_it_up(in_colab, tmp_path):
     assert first.stdout.endswith("tensorflow\n")
     fetched = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"cell.py"}
     assert fetched == {
-        "atari_util.py", "checks.py", "conftest.py", "env_pool.py",
+        "atari_util.py", "checks.py", "checks_tensorflow.py", "conftest.py", "env_pool.py",
         "requirements.txt", "setup_colab.sh", "training.py",
     }  # fmt: skip
 
@@ -256,7 +258,10 @@ def test_a_download_that_breaks_off_leaves_no_half_file(in_colab, tmp_path):
 @pytest.fixture
 def kit(tmp_path):
     """The helper files in a folder, with an empty folder `notebooks` in it."""
-    for name in ("atari_util.py", "checks.py", "env_pool.py", "training.py", "requirements.txt"):
+    for name in (
+        "atari_util.py", "checks.py", "checks_tensorflow.py", "env_pool.py", "training.py",
+        "requirements.txt",
+    ):  # fmt: skip
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "notebooks").mkdir()
     return tmp_path

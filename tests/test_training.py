@@ -90,9 +90,10 @@ class TorchAgent(torch.nn.Module, CountingMemory):
 class KerasSetup:
     """What a notebook of the TensorFlow track has at hand when training begins."""
 
-    def __init__(self, folder, units=3, learning_rate=0.1, **options):
+    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
         self.agent = KerasAgent(units)
-        self.optimizer = keras.optimizers.Adam(learning_rate)
+        optimizers = keras.optimizers
+        self.optimizer = (optimizers.SGD if sgd else optimizers.Adam)(learning_rate)
         self._finish(folder, options)
 
     def _finish(self, folder, options):
@@ -137,9 +138,10 @@ class KerasSetup:
 class TorchSetup(KerasSetup):
     """What a notebook of the PyTorch track has at hand when training begins."""
 
-    def __init__(self, folder, units=3, learning_rate=0.1, **options):
+    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
         self.agent = TorchAgent(units)
-        self.optimizer = torch.optim.Adam(self.agent.parameters(), learning_rate)
+        optimizer = torch.optim.SGD if sgd else torch.optim.Adam
+        self.optimizer = optimizer(self.agent.parameters(), learning_rate)
         self._finish(folder, options)
 
     def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
@@ -365,6 +367,19 @@ def test_the_gradients_norm_is_measured(setup, xla):
     setup.run.measure(setup.pool.interact(3), setup.pool.prev_memory_states, 0.99)
     # The loss is (3 - 1)²; its gradient is 4 for the bias and 2 · 4 for the kernel.
     assert setup.run.history["gradient_norm"] == [pytest.approx(math.hypot(4, 8))]
+
+
+def test_gradients_are_clipped_after_their_norm_is_measured(make_setup, tmp_path):
+    setup = make_setup(tmp_path, sgd=True, learning_rate=1.0, max_gradient_norm=0.5)
+    setup.agent.set_weights([[0.0, 0.0, 0.0]], [0.0, 0.0, 3.0])
+    ones = np.ones((2, 2), np.float32)
+    states = np.full((2, 2, 1), 2, np.float32)
+    setup.run.compiled(setup.train_on_rollout)(states, ones, ones, ones, [])
+    setup.run.measure(setup.pool.interact(3), setup.pool.prev_memory_states, 0.99)
+    assert setup.run.history["gradient_norm"] == [pytest.approx(math.hypot(4, 8))]
+    (kernel,), bias = setup.agent.weights()
+    assert kernel == pytest.approx([0, 0, -0.5 * 8 / math.hypot(4, 8)])
+    assert bias == pytest.approx([0, 0, 3 - 0.5 * 4 / math.hypot(4, 8)])
 
 
 def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsys):

@@ -1,8 +1,9 @@
 """The games that are played for marks: Kung-Fu Master as the notebook sets it up, in full."""
 
+import functools
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gymnasium as gym
@@ -11,30 +12,37 @@ import numpy as np
 from atari_util import PreprocessAtari, emulator_seed, make_atari_vector_env
 from grading.play import PlayRules
 
-OBS_SHAPE = (42, 42, 4)
 FRAMES_PER_SECOND = 15  # of the game's 60, which shows every fourth
 
+# Makes one game, as the notebook does but that rewards are the game's own points.
+MakeEnv = Callable[..., PreprocessAtari]
 
-def make_env(render_mode: str | None = None) -> PreprocessAtari:
-    """Makes the notebook's environment; rewards are the game's own points."""
+
+def make_env(
+    *, left: int, n_frames: int, dim_order: str, render_mode: str | None = None
+) -> PreprocessAtari:
+    """Makes a game, cut off that many columns from the left."""
     env = gym.make(
         "ALE/KungFuMaster-v5",
         frameskip=4,
         repeat_action_probability=0.25,
         render_mode=render_mode,
     )
-    return PreprocessAtari(env, crop=lambda img: img[60:-30, 5:], dim_order="tensorflow")
+    return PreprocessAtari(
+        env, crop=lambda img: img[60:-30, left:], n_frames=n_frames, dim_order=dim_order
+    )
 
 
 class KungFuGames:
     """Some games, stepped side by side; see `grading.play.Games`."""
 
-    def __init__(self, generator: np.random.Generator, n_games: int):
+    def __init__(self, make_env: MakeEnv, generator: np.random.Generator, n_games: int):
         numbers = (int(generator.integers(2**63)) for _ in itertools.count())
         # The emulator's vector environment takes 31 of the 32 bits of an emulator's seed.
         playable = (number for number in numbers if emulator_seed(number) < 2**31)
         self.seeds = list(itertools.islice(playable, n_games))
         env = make_env()
+        self._frame_axis = int(np.argmin(env.observation_space.shape)) + 1
         self._env = make_atari_vector_env(env, n_games)
         env.close()
 
@@ -47,15 +55,19 @@ class KungFuGames:
     def reset(self) -> np.ndarray:
         """Starts the games and returns their first frames, uint8 `[n_games, height, width]`."""
         observations, _ = self._env.reset(seed=self.seeds)
-        return _newest(observations)
+        return self._newest(observations)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Steps the games; returns their newest frames, rewards, and which of them are over."""
         observations, rewards, terminated, truncated, _ = self._env.step(actions)
-        return _newest(observations), rewards, terminated | truncated
+        return self._newest(observations), rewards, terminated | truncated
+
+    def _newest(self, observations: np.ndarray) -> np.ndarray:
+        newest = np.take(observations, -1, axis=self._frame_axis)
+        return np.rint(newest * 255).astype(np.uint8)
 
 
-def record(seed: int, actions: Sequence[int]) -> tuple[float, bytes]:
+def record(make_env: MakeEnv, seed: int, actions: Sequence[int]) -> tuple[float, bytes]:
     """Replays a game and returns its score and its video, MP4."""
     with tempfile.TemporaryDirectory() as folder:
         env = gym.wrappers.RecordVideo(
@@ -71,19 +83,17 @@ def record(seed: int, actions: Sequence[int]) -> tuple[float, bytes]:
         return score, video.read_bytes()
 
 
-def _newest(observations: np.ndarray) -> np.ndarray:
-    return np.rint(observations[..., -1] * 255).astype(np.uint8)
-
-
-RULES = PlayRules(
-    player="play_tensorflow",
-    agent="agent",
-    obs_shape=OBS_SHAPE,
-    n_actions=14,
-    games=KungFuGames,
-    record=record,
-    zero_score=5_000,
-    full_score=10_000,
-    maximum=20,
-    seconds=300,
-)
+def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> PlayRules:
+    """Returns what is played for: 20 games, a mean of 10,000 for full points."""
+    return PlayRules(
+        player=player,
+        agent="agent",
+        obs_shape=obs_shape,
+        n_actions=14,
+        games=functools.partial(KungFuGames, make_env),
+        record=functools.partial(record, make_env),
+        zero_score=5_000,
+        full_score=10_000,
+        maximum=20,
+        seconds=300,
+    )

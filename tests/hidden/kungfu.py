@@ -13,15 +13,16 @@ written out can be judged too:
 -   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from grading.grade import ExercisePlan, Fit
 from grading.judge import Arrays, Part, factor, is_close
 
 N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 3, 4, 14
-OBS_SHAPE = (42, 42, 4)
 
 # Games end at the first tick, in the middle, at T - 1 and at T.
 ENDS = np.array([[0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [1, 1, 1, 0, 1]], np.float32)
@@ -34,9 +35,9 @@ NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
 # ------------------------------------------------------------------------------------------ inputs
 
 
-def agent_inputs(generator: np.random.Generator) -> Arrays:
-    """Draws observations `[n_games, height, width, frames]` in [0, 1], and a seed for memories."""
-    shape = (6, *OBS_SHAPE)
+def agent_inputs(obs_shape: tuple[int, ...], generator: np.random.Generator) -> Arrays:
+    """Draws observations `[n_games, *obs_shape]` in [0, 1], and a seed for memories."""
+    shape = (6, *obs_shape)
     return {
         "seed": generator.integers(2**31),
         "observations": generator.random(shape, np.float32),
@@ -108,7 +109,8 @@ def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
         return f"for {n_games} games they have shape {logits.shape}, not {(n_games, N_ACTIONS)}"
     if not np.all(np.isfinite(logits)):
         return "they are not finite numbers"
-    if np.allclose(logits.sum(axis=1), 1, atol=1e-3) and np.all(logits >= 0):
+    sums = logits.sum(axis=1), logits.sum(axis=0)
+    if np.all(logits >= 0) and any(np.allclose(one, 1, atol=1e-3) for one in sums):
         return "they are probabilities already"
     if np.allclose(np.exp(logits).sum(axis=1), 1, atol=1e-3):
         return "they are log-probabilities already"
@@ -118,7 +120,8 @@ def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 def _value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     value, n_games = measured["base/value"], len(measured["inputs/observations"])
     if value.shape != (n_games,):
-        return f"for {n_games} games it has shape {value.shape}, not {(n_games,)}"
+        becomes = f": with (n,) it makes ({n_games}, {n_games})" if value.ndim == 2 else ""
+        return f"for {n_games} games it has shape {value.shape}, not {(n_games,)}{becomes}"
     if measured["single/value"].shape != (1,):
         return f"for one game it has shape {measured['single/value'].shape}, not (1,)"
     if not np.all(np.isfinite(value)):
@@ -175,12 +178,12 @@ def _gradients_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 
 
 def _agreement_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    for way in ("compiled", "step"):
+    for way, words in (("compiled", "compiled, or without gradients"), ("step", "as agent.step")):
         for output in OUTPUTS:
             if not is_close(
                 measured[f"{way}/{output}"], measured[f"base/{output}"], tolerance=1e-3
             ):
-                return f"{output} is another when the agent runs {way}"
+                return f"{output} is another when the agent runs {words}"
     return ""
 
 
@@ -194,7 +197,7 @@ AGENT_PARTS = (
     Part("new_state", "the memory for the next tick", 5, _new_state_problem, _base("h", "c")),
     Part("games_apart", "each game on its own", 1, _games_apart_problem, _base(*OUTPUTS)),
     Part("gradients", "every weight learns", 3, _gradients_problem, lambda m: [m["gradients"]]),
-    Part("agreement", "step and compiled alike", 1, _agreement_problem, _base(*OUTPUTS)),
+    Part("agreement", "the same however it is run", 1, _agreement_problem, _base(*OUTPUTS)),
 )
 
 
@@ -410,14 +413,31 @@ def _returned_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 
 def _step_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     steps = int(measured["peaked/n_steps"])
-    return "" if steps == 1 else f"the optimizer takes {steps} steps in one call"
+    if steps != 1:
+        return f"the optimizer takes {steps} steps in one call"
+    for name in TWICE:
+        if f"peaked/{name}_again" in accepted[0] and not is_close(
+            measured[f"peaked/{name}_again"], measured[f"peaked/{name}"], tolerance=1e-3
+        ):
+            return "the same rollout moves the same weights another way the second time"
+    return ""
+
+
+TWICE = ("value_moves", "logit_moves")  # measured again where gradients may add up over calls
+
+
+def _steps_taken(measured: Arrays) -> list[np.ndarray]:
+    """How many steps a call takes, and how many times as far a second one moves the same."""
+    again = [(measured.get(f"peaked/{name}_again"), measured[f"peaked/{name}"]) for name in TWICE]
+    ratios = [factor(*pair) or 0.0 for pair in again if pair[0] is not None]
+    return [measured["peaked/n_steps"], np.array(ratios)]
 
 
 _LOSS_PARTS = (
     Part(
         "value_loss",
         "value loss: V(s_t) is pulled to its target",
-        8,
+        7,
         _value_loss_problem,
         lambda m: [_value_moves(m, "sure"), m["sure/n_steps"]],
     ),
@@ -438,7 +458,7 @@ _LOSS_PARTS = (
     Part(
         "policy_gradient",
         "policy: log π times the advantage, maximised",
-        6,
+        5,
         _policy_problem,
         lambda m: [_policy_moves(m, "peaked"), m["peaked/n_steps"], _actor_pull(m)],
     ),
@@ -511,11 +531,22 @@ _LOSS_PARTS = (
     Part(
         "returned", "the loss that comes back", 1, _returned_problem, lambda m: [m["peaked/loss"]]
     ),
-    Part("step", "one step of the optimizer", 1, _step_problem, lambda m: [m["peaked/n_steps"]]),
+    Part("step", "one step, by this rollout's gradients", 3, _step_problem, _steps_taken),
 )
-# Where nothing moves, whether a step was taken tells mistakes apart.
+
+
+def _has_moved(measured: Arrays) -> np.ndarray:
+    """Whether anything moves in the first call, and in a second one if there was one."""
+    calls = ("", "_again") if "peaked/logit_moves_again" in measured else ("",)
+    return np.array([float(np.any(measured[f"peaked/logit_moves{call}"])) for call in calls])
+
+
+# Where nothing moves, what the whole call did tells mistakes apart.
 LOSS_PARTS = tuple(
-    replace(part, evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"]])
+    replace(
+        part,
+        evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"], _has_moved(m)],
+    )
     for part in _LOSS_PARTS
 )
 
@@ -525,7 +556,7 @@ LOSS_PARTS = tuple(
 
 def _optimizer_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     path = measured["path"].astype(float)
-    if path.shape != (4, 5) or not np.all(np.isfinite(path)):
+    if path.ndim != 2 or len(path) != 4 or not np.all(np.isfinite(path)):
         return "its steps lead to NaN or infinity"
     downhill = -np.sum((path[1:] - path[:-1]) * path[0], axis=1)
     if np.all(path[1:] == path[0]):
@@ -541,3 +572,30 @@ OPTIMIZER_PARTS = (
         "descent", "an optimizer that goes downhill", 10, _optimizer_problem, lambda m: [m["path"]]
     ),
 )
+
+
+def fit_values(inputs: Arrays, measured_agent: Arrays) -> Arrays:
+    """Gives the loss values of shape (n, 1), as this student's own agent does; see `Fit`."""
+    value = measured_agent.get("base/value")
+    if value is None or value.ndim != 2 or value.shape[1] != 1:
+        return {}
+    columns = {name: v[..., None] for name, v in inputs.items() if name.endswith("/values")}
+    return inputs | columns
+
+
+FIT_VALUES = Fit(
+    "agent",
+    fit_values,
+    frozenset({"state_value"}),
+    "judged with values of shape (n, 1), which this agent gives and this loss takes",
+)
+
+
+def exercise_plans(obs_shape: tuple[int, ...]) -> tuple[ExercisePlan, ...]:
+    """Returns how each exercise is graded, for a track with observations of this shape."""
+    inputs = functools.partial(agent_inputs, obs_shape)
+    return (
+        ExercisePlan("agent", AGENT_PARTS, inputs, rebuilds=True),
+        ExercisePlan("loss", LOSS_PARTS, loss_inputs, fit=FIT_VALUES),
+        ExercisePlan("optimizer", OPTIMIZER_PARTS, optimizer_inputs),
+    )

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 from checks import ENTROPY_CASE, POLICY_CASE, POLICY_CASE_WITH_ENDS
-from tests.hidden.variants import WRONG
+from tests.hidden.variants import IDEAS
 
 WIDTH = 800
 DOTS_PER_INCH = 100
@@ -128,12 +128,10 @@ def draw_episode_end() -> bytes:
     return _png(axes)
 
 
-_HINTS = {variant.name: variant.hint for variant in WRONG}
-
 PICTURES: dict[str, Callable[[], bytes]] = {
-    _HINTS["value left (n, 1)"]: draw_broadcast,
-    _HINTS["entropy with the wrong sign"]: draw_entropy_sign,
-    _HINTS["no mask in the TD target"]: draw_episode_end,
+    IDEAS["agent"]["value left (n, 1)"].hint: draw_broadcast,
+    IDEAS["loss"]["entropy with the wrong sign"].hint: draw_entropy_sign,
+    IDEAS["loss"]["no mask in the TD target"].hint: draw_episode_end,
 }
 
 

@@ -1,10 +1,12 @@
 """Plays a student's agent, in their kernel, for a grader that holds the games; of no framework."""
 
 import base64
+import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from answers import AnswerError, described_errors
+from answers import AnswerError, described_errors, run_cells
 
 
 class Player:
@@ -63,3 +65,51 @@ class Player:
         else:
             older = self._stacks[is_running, 1:]
             self._stacks[is_running] = np.concatenate([older, planes], axis=1)
+
+
+def make_agent(
+    sources: Sequence[str],
+    weights: bytes,
+    obs_shape: tuple[int, ...],
+    n_actions: int,
+    weights_of: Callable[[Any], Sequence[Any]],
+    assign: Callable[[Any, np.ndarray], None],
+) -> Any:
+    """Runs the cells that define `SimpleRecurrentAgent`, and gives an agent its weights.
+
+    Args:
+        sources: cells, the answer last.
+        weights: an `.npz` file, `arr_0` and so on.
+        obs_shape: of one observation.
+        n_actions: how many actions there are.
+        weights_of: returns the agent's weights in the order of the file.
+        assign: gives one of these its numbers.
+
+    Raises:
+        AnswerError: there is no such agent, or the weights are another's.
+    """
+    with described_errors():
+        agent = run_cells("agent", sources)["SimpleRecurrentAgent"](obs_shape, n_actions)
+        variables = list(weights_of(agent))
+        shapes = [tuple(variable.shape) for variable in variables]
+    with np.load(io.BytesIO(weights), allow_pickle=False) as file:
+        arrays = [file[f"arr_{i}"] for i in range(len(file.files))]
+    _check_shapes([array.shape for array in arrays], shapes)
+    with described_errors():
+        for variable, array in zip(variables, arrays, strict=True):
+            assign(variable, array.astype(np.float32))
+    return agent
+
+
+def _check_shapes(given: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+    if len(given) != len(expected):
+        raise AnswerError(
+            f"the weights file holds {len(given)} arrays, the notebook's agent has {len(expected)} "
+            "trainable variables: are they of the same agent?"
+        )
+    for i, (ours, theirs) in enumerate(zip(given, expected, strict=True)):
+        if ours != theirs:
+            raise AnswerError(
+                f"arr_{i} of the weights file has shape {ours}, the notebook's agent needs {theirs}"
+                ": are they of the same agent?"
+            )

@@ -1,19 +1,25 @@
 """The TensorFlow track, as the grader needs it."""
 
+import functools
 from pathlib import Path
 
-from grading.grade import ExercisePlan, Track
-from tests.hidden import games, kungfu, pictures, variants
+from grading.grade import Track
+from tests.hidden import games, kungfu, pictures, variants_tensorflow
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-KIT = ("answers", "measure_tensorflow", "play_tensorflow", "player")
+OBS_SHAPE = (42, 42, 4)
+KIT = ("answers", "measure", "measure_tensorflow", "player", "play_tensorflow")
 
 TRACK = Track(
     name="kungfu_a2c_tensorflow",
+    framework="tensorflow",
     solution=ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb",
     given=("setup", "imports", "select"),
-    kit=(ROOT / "checks.py", *(HERE / f"{name}.py" for name in KIT)),
+    kit=(
+        *(ROOT / name for name in ("checks.py", "checks_tensorflow.py")),
+        *(HERE / f"{name}.py" for name in KIT),
+    ),
     measure="measure_tensorflow",
     environment={
         "KERAS_BACKEND": "tensorflow",
@@ -21,12 +27,12 @@ TRACK = Track(
         "OMP_NUM_THREADS": "1",
     },
     hidden=("ale_py", "ale_py.libs"),  # an agent could search the emulator for its next move
-    exercises=(
-        ExercisePlan("agent", kungfu.AGENT_PARTS, kungfu.agent_inputs, rebuilds=True),
-        ExercisePlan("loss", kungfu.LOSS_PARTS, kungfu.loss_inputs),
-        ExercisePlan("optimizer", kungfu.OPTIMIZER_PARTS, kungfu.optimizer_inputs),
+    exercises=kungfu.exercise_plans(OBS_SHAPE),
+    play=games.play_rules(
+        "play_tensorflow",
+        OBS_SHAPE,
+        functools.partial(games.make_env, left=5, n_frames=4, dim_order="tensorflow"),
     ),
-    play=games.RULES,
-    variants=variants.RIGHT + variants.WRONG,
+    variants=variants_tensorflow.VARIANTS,
     pictures=pictures.PICTURES,
 )

@@ -1,0 +1,36 @@
+"""For tests that run once for each framework, on its track."""
+
+import pytest
+
+from tests.hidden import pytorch_track, tensorflow_track
+from tests.hidden.variants import Variant
+
+TRACKS = {"tensorflow": tensorflow_track.TRACK, "pytorch": pytorch_track.TRACK}
+
+each_framework = pytest.mark.parametrize(
+    "framework", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in TRACKS]
+)
+
+
+def each_variant(*, right: bool):
+    """Runs a test for each right variant of each framework, or for each mutant."""
+    return pytest.mark.parametrize(
+        ("framework", "variant"),
+        [
+            pytest.param(
+                name,
+                variant,
+                marks=getattr(pytest.mark, name),
+                id=f"{name}-{variant.exercise}: {variant.name}",
+            )
+            for name, track in TRACKS.items()
+            for variant in track.variants
+            if (variant.idea is None) == right
+        ],
+    )
+
+
+def find_variant(framework: str, exercise: str, name: str) -> Variant:
+    """Returns a track's variant of this name."""
+    variants = TRACKS[framework].variants
+    return next(v for v in variants if (v.exercise, v.name) == (exercise, name))

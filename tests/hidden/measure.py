@@ -1,0 +1,291 @@
+"""Measures a student's answers, beside them, in their kernel.
+
+Judges nothing and holds no answers: what runs here is in reach of the student's code, so it hands
+back arrays, and what they should be is decided elsewhere. Results are flat dictionaries of arrays,
+as bytes of an `.npz` file; text travels as UTF-8 in an array of uint8.
+
+What is the framework's own stands in `checks_….py`, and for agents that are described and built
+again in `measure_tensorflow.py` and `measure_pytorch.py`: `make_measuring` puts them together.
+"""
+
+import dataclasses
+import functools
+import io
+import json
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+from answers import run_cells
+
+import checks
+
+Arrays = dict[str, np.ndarray]
+
+N_ACTIONS = 14
+MAX_WEIGHT_BYTES = 8 << 20
+MAX_SETTING = 2048  # units, filters and the like
+WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
+WORDS += ("sigmoid", "softmax")  # that a setting may be
+
+
+class Layers(Protocol):
+    """The layers of a framework that can be described by a few plain settings.
+
+    Attributes:
+        STANDARD: for the name of each such class its settings, by name.
+        PARTS: the names of the parts that the solution's agent is made of.
+    """
+
+    STANDARD: dict[str, tuple[str, ...]]
+    PARTS: tuple[str, ...]
+
+    def parts_of(self, agent: Any) -> Iterable[Any]:
+        """Yields all parts of an agent that have weights."""
+
+    def layers_of(self, part: Any) -> Iterable[Any]:
+        """Yields the layers of a part, in the order in which it applies them."""
+
+    def class_of(self, kind: str) -> type:
+        """Returns the class of a standard layer."""
+
+    def setting(self, layer: Any, name: str) -> Any:
+        """Returns one setting, as JSON can hold it."""
+
+    def weights_of(self, part: Any) -> list[np.ndarray]:
+        """Returns a part's weights."""
+
+    def rebuild(
+        self, agent: Any, parts: dict[str, list[Any]], weights: dict[str, list[np.ndarray]]
+    ) -> None:
+        """Makes an agent of parts, each a list of layers, and gives them weights."""
+
+
+def make_measuring(framework: str, layers: Layers) -> Callable[..., bytes]:
+    """Returns `run(exercise, sources, inputs)` for a framework."""
+    checks.use_framework(framework)
+    measures = {
+        "agent": functools.partial(measure_agent, layers),
+        "rebuilt": functools.partial(measure_rebuilt_agent, layers),
+        "loss": measure_loss,
+        "optimizer": measure_optimizer,
+    }
+    return functools.partial(run, measures)
+
+
+def run(
+    measures: dict[str, Callable[..., Arrays]], exercise: str, sources: list[str], inputs: Arrays
+) -> bytes:
+    """Runs the cells that make an exercise's names, then measures them.
+
+    Args:
+        measures: what measures, by the exercise.
+        exercise: `agent`, `loss` or `optimizer`.
+        sources: cells to run in a namespace of their own, the answer last. Cells before the last
+            may fail: what they were to define is missing then, and nothing else.
+        inputs: what to measure with.
+
+    Returns:
+        An `.npz` file. Where the answer cannot be run or measured it holds `error`, in words.
+    """
+    results: Arrays = {}
+    shape = checks.framework.OBS_SHAPE
+    env = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
+        action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
+    )
+    # Some optimizers are made for an agent's weights.
+    point = np.zeros((1, 1), np.float32)
+    agent = checks.framework.StandInAgent(point, point[..., None], None, None)
+    try:
+        namespace = run_cells(
+            exercise,
+            sources,
+            n_actions=N_ACTIONS,
+            obs_shape=shape,
+            gamma=0.99,
+            env=env,
+            agent=agent,
+        )
+        results = measures[exercise](namespace, inputs)
+    except BaseException as error:  # the student's code may raise anything
+        results["error"] = text(checks.describe_error(error))
+    file = io.BytesIO()
+    np.savez(file, **results)
+    return file.getvalue()
+
+
+def text(words: str) -> np.ndarray:
+    return np.frombuffer(words.encode()[:2000], np.uint8)
+
+
+# ------------------------------------------------------------------------------------------ agent
+
+
+def measure_agent(layers: Layers, namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+    """Measures a fresh agent of the student's class; see `_measure_this_agent`."""
+    agent = namespace["SimpleRecurrentAgent"](checks.framework.OBS_SHAPE, N_ACTIONS)
+    results = _measure_this_agent(agent, inputs)
+    return results | _try("describe", _describe, layers, agent)
+
+
+def measure_rebuilt_agent(layers: Layers, namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+    """Measures an agent of this class whose parts are another agent's.
+
+    Args:
+        layers: of the framework.
+        namespace: holds the class.
+        inputs: those of `measure_agent`, and what `_describe` said of the other agent.
+    """
+    agent = namespace["SimpleRecurrentAgent"](checks.framework.OBS_SHAPE, N_ACTIONS)
+    parts = json.loads(inputs["parts"].tobytes())
+    built, weights = {}, {}
+    for part in layers.PARTS:
+        built[part] = [_build_layer(layers, kind, settings) for kind, settings in parts[part]]
+        names = sorted(name for name in inputs if name.startswith(f"weights/{part}/"))
+        weights[part] = [inputs[name] for name in names]
+    layers.rebuild(agent, built, weights)
+    return _measure_this_agent(agent, inputs)
+
+
+def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
+    """Makes a layer of a description that came out of a student's kernel, and may be anything."""
+    for key in layers.STANDARD[kind]:
+        value = settings[key]
+        numbers = value if isinstance(value, list) else [value]
+        is_small = all(isinstance(n, int | float) and -1 <= n <= MAX_SETTING for n in numbers)
+        # Keras would make an object of whatever a dictionary describes.
+        if not (value is None or is_small or value in WORDS):
+            raise ValueError(f"{kind} with {key} = {value!r}")
+    return layers.class_of(kind)(**{key: settings[key] for key in layers.STANDARD[kind]})
+
+
+def _measure_this_agent(agent: Any, inputs: Arrays) -> Arrays:
+    """Measures what forward gives in several situations; one that fails leaves `NAME/error`."""
+    observations, others = inputs["observations"], inputs["other_observations"]
+    generator = np.random.default_rng(int(inputs["seed"]))
+    blank = agent.get_initial_state(len(observations))
+    memory = checks.draw_memory(blank, generator)
+    compiled = checks.framework.compiled(agent.forward)
+    situations = {
+        "base": (agent.forward, memory, observations),
+        "blank": (agent.forward, blank, observations),
+        "other": (agent.forward, memory, others),
+        "backwards": (agent.forward, type(memory)(m[::-1] for m in memory), observations[::-1]),
+        "single": (agent.forward, type(memory)(m[:1] for m in memory), observations[:1]),
+        "compiled": (compiled, memory, observations),
+        "step": (agent.step, memory, observations),
+    }
+    results = {"memory/h": memory[0], "memory/c": memory[1]}
+    for name, (forward, *arguments) in situations.items():
+        results |= _try(name, _outputs, name, forward, *arguments)
+    results |= _try("cell", _cell_state, agent, memory, observations)
+    return results | _try("gradients", _gradients, agent, memory, observations)
+
+
+def _try(name: str, measure: Any, *arguments: Any) -> Arrays:
+    try:
+        return measure(*arguments)
+    except Exception as error:
+        return {f"{name}/error": text(checks.describe_error(error))}
+
+
+def _outputs(name: str, forward: Any, memory: Any, observations: np.ndarray) -> Arrays:
+    outputs = checks.run_forward(forward, memory, observations)
+    h, c = outputs.new_state
+    parts = {"h": h, "c": c, "logits": outputs.logits, "value": outputs.value}
+    return {f"{name}/{part}": array for part, array in parts.items()}
+
+
+def _cell_state(agent: Any, memory: Any, observations: np.ndarray) -> Arrays:
+    """What the LSTM cell itself gave back, where the agent has one that it calls."""
+    with checks.framework.listening_to_cell(agent) as heard:
+        if heard is None:
+            return {}
+        replayed = _outputs("replayed", agent.forward, memory, observations)
+    if not heard:
+        return {}
+    h, c = map(checks.framework.to_array, heard[-1])
+    return replayed | {"cell/h": h, "cell/c": c}
+
+
+def _gradients(agent: Any, memory: Any, observations: np.ndarray) -> Arrays:
+    """The largest gradient of each variable, -1 where none arrives."""
+    sizes = checks.gradient_sizes(agent, memory, observations)
+    numbers = [-1.0 if size is None else size for _, size in sizes]
+    return {"gradients": np.asarray(numbers, np.float32)}
+
+
+def _describe(layers: Layers, agent: Any) -> Arrays:
+    """Settings and weights of the agent's parts; nothing where they are not all there is."""
+    parts = {part: getattr(agent, part, None) for part in layers.PARTS}
+    if {id(part) for part in layers.parts_of(agent)} != {id(part) for part in parts.values()}:
+        return {}
+    settings, weights = {}, {}
+    for name, part in parts.items():
+        flat = [(type(layer).__name__, layer) for layer in layers.layers_of(part)]
+        if not all(
+            kind in layers.STANDARD and type(layer) is layers.class_of(kind) for kind, layer in flat
+        ):
+            return {}
+        settings[name] = [
+            (kind, {key: layers.setting(layer, key) for key in layers.STANDARD[kind]})
+            for kind, layer in flat
+        ]
+        weights |= {f"weights/{name}/{i:02}": w for i, w in enumerate(layers.weights_of(part))}
+    if sum(array.nbytes for array in weights.values()) > MAX_WEIGHT_BYTES:
+        return {}
+    return weights | {"parts": np.frombuffer(json.dumps(settings).encode(), np.uint8)}
+
+
+# ------------------------------------------------------------------------------------------- loss
+
+
+def measure_loss(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+    """Measures `train_on_rollout` on every case in the inputs, `CASE/FIELD`.
+
+    A case that cannot be measured leaves `CASE/error`.
+    """
+    results: Arrays = {}
+    fields = [field.name for field in dataclasses.fields(checks.LossCase)]
+    for name in sorted({key.partition("/")[0] for key in inputs if "/" in key}):
+        values = {field: inputs[f"{name}/{field}"] for field in fields}
+        case = checks.LossCase(
+            **{key: float(v) if np.ndim(v) == 0 else v for key, v in values.items()}
+        )
+        results |= _try(name, _measure_case, name, namespace, case)
+    return results
+
+
+def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -> Arrays:
+    n_calls = 2 if checks.framework.GRADIENTS_ADD_UP else 1
+    measured, *again = checks.measure_loss(namespace, case, n_calls)
+    results = {
+        f"{name}/value_moves": measured.value_moves,
+        f"{name}/logit_moves": measured.logit_moves,
+        f"{name}/memory_moves": measured.memory_moves,
+        f"{name}/n_steps": np.asarray(measured.n_steps),
+    }
+    for second in again:
+        results[f"{name}/value_moves_again"] = second.value_moves
+        results[f"{name}/logit_moves_again"] = second.logit_moves
+    if measured.loss.dtype.kind == "f":
+        results[f"{name}/loss"] = measured.loss
+    if all(measured.memories):
+        for which, pick in (("least", np.min), ("greatest", np.max)):
+            ticks = [pick(calls, axis=0) for calls in measured.memories]
+            results[f"{name}/{which}_memory"] = np.stack(ticks, axis=1)
+    return results
+
+
+# -------------------------------------------------------------------------------------- optimizer
+
+
+def measure_optimizer(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+    """Lets the optimizer take steps down the sum of squares from a given start."""
+    framework = checks.framework
+    optimizer = namespace[framework.OPTIMIZER]
+    if not framework.is_optimizer(optimizer):
+        words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
+        return {"error": text(words)}
+    return {"path": framework.descend(optimizer, inputs["start"], n_steps=3)}

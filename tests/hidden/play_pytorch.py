@@ -1,0 +1,28 @@
+"""Makes a player of a student's PyTorch agent and weights, in their kernel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import player
+import torch
+
+import checks
+
+checks.use_framework("pytorch")
+
+
+def make_player(
+    sources: Sequence[str], weights: bytes, n_games: int, obs_shape: tuple[int, ...], n_actions: int
+) -> player.Player:
+    """Makes the agent that the sources define; see `player.make_agent`."""
+
+    def weights_of(agent: torch.nn.Module) -> list[torch.Tensor]:
+        agent.eval()
+        return list(agent.state_dict().values())
+
+    def assign(tensor: torch.Tensor, array: np.ndarray) -> None:
+        tensor.copy_(torch.as_tensor(array))  # converts where the tensor holds other numbers
+
+    torch.manual_seed(0)  # a constant: it tells nothing of the games
+    agent = player.make_agent(sources, weights, obs_shape, n_actions, weights_of, assign)
+    return player.Player(agent, n_games, obs_shape, frame_axis=0)
