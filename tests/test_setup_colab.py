@@ -24,10 +24,10 @@ KIT = "https://raw.githubusercontent.com/deep-kung-fu/homework/v0.1.0/"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 
 
-def run_script(python, script=ROOT / "setup_colab.sh", **environment):
+def run_script(python, script=ROOT / "setup_colab.sh", *arguments, **environment):
     """Runs setup_colab.sh as the notebook does."""
     return subprocess.run(
-        ["bash", script],
+        ["bash", script, *arguments],
         env={**os.environ, "PYTHON": str(python), **environment},
         capture_output=True,
         text=True,
@@ -120,6 +120,15 @@ def test_what_needs_a_newer_package_than_colab_has_is_an_error(ready, tmp_path):
     assert setup.returncode == 1
     assert "pip could not install demanding" in setup.stderr
     assert packages(python)["tqdm"] == "4.67.3"
+
+
+def test_the_pytorch_notebook_has_requirements_of_its_own(ready):
+    python, _ = ready
+    setup = run_script(python, ROOT / "setup_colab.sh", "requirements-pytorch.txt", **OFFLINE)
+
+    assert setup.returncode == 1
+    assert setup.stdout == "Installing torch>=2.6,<3\n"  # the rebuilt runtime goes without
+    assert "pip could not install torch>=2.6,<3" in setup.stderr
 
 
 def test_an_unsuitable_version_is_an_error_and_stays(ready):
