@@ -1079,7 +1079,7 @@ def _run_cells(sources: list[str]) -> list[str] | None:
         for helper in (
             "atari_util.py",
             "env_pool.py",
-    "training.py",
+            "training.py",
             "checks.py",
             "conftest.py",
             "requirements.txt",
