@@ -1,172 +1,28 @@
 """A small agent in a counting game: what a training run counts, keeps and brings back."""
 
+import importlib
 import math
 
-import gymnasium as gym
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import tensorflow as tf
-import torch
 
 import training
-from env_pool import EnvPool
+from tests.training_setup import CountingMemory
 from training import LivePlot, TrainingDivergedError, TrainingRun, measure_rollout
 
-
-class ClockEnv(gym.Env):
-    """Games of four ticks; the observation is the tick, and each action earns a point."""
-
-    def __init__(self):
-        self.observation_space = gym.spaces.Box(0, 4, (1,), np.float32)
-        self.action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.tick = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self.tick += 1
-        return np.array([self.tick], np.float32), 1.0, self.tick == 4, False, {}
+FRAMEWORKS = [
+    pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("tensorflow", "pytorch")
+]
 
 
-class CountingMemory:
-    """The half of an agent that knows no framework: its memory counts ticks."""
-
-    def get_initial_state(self, batch_size):
-        return [np.zeros((batch_size, 1), np.float32)]
-
-    def step(self, memory, observations):
-        outputs = self.outputs(observations)
-        return [memory[0] + 1], (outputs[:, :2], outputs[:, 2])
-
-    def sample_actions(self, outputs):
-        return np.random.randint(2, size=len(outputs[0]))
+def setup_class(framework):
+    return importlib.import_module(f"tests.training_{framework}").Setup
 
 
-class KerasAgent(CountingMemory):
-    """Two logits and a value, linear in the observation."""
-
-    def __init__(self, units):
-        self.layer = keras.layers.Dense(units)
-        self.layer(tf.zeros((1, 1)))
-
-    @property
-    def trainable_variables(self):
-        return self.layer.trainable_variables
-
-    def outputs(self, observations):
-        return self.layer(observations).numpy()
-
-    def weights(self):
-        return [array.tolist() for array in self.layer.get_weights()]
-
-    def set_weights(self, kernel, bias):
-        self.layer.set_weights([np.array(kernel, np.float32), np.array(bias, np.float32)])
-
-
-class TorchAgent(torch.nn.Module, CountingMemory):
-    """Two logits and a value, linear in the observation."""
-
-    def __init__(self, units):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, units)
-
-    def outputs(self, observations):
-        with torch.no_grad():
-            return self.layer(torch.as_tensor(observations)).numpy()
-
-    def weights(self):
-        return [self.layer.weight.T.tolist(), self.layer.bias.tolist()]
-
-    def set_weights(self, kernel, bias):
-        with torch.no_grad():
-            self.layer.weight[:] = torch.tensor(kernel).T
-            self.layer.bias[:] = torch.tensor(bias)
-
-
-class KerasSetup:
-    """What a notebook of the TensorFlow track has at hand when training begins."""
-
-    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
-        self.agent = KerasAgent(units)
-        optimizers = keras.optimizers
-        self.optimizer = (optimizers.SGD if sgd else optimizers.Adam)(learning_rate)
-        self._finish(folder, options)
-
-    def _finish(self, folder, options):
-        self.pool = EnvPool(self.agent, ClockEnv, 2)
-        self.run = TrainingRun(self.agent, self.optimizer, self.pool, folder, **options)
-        self.n_calls = 0
-
-    def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
-        self.n_calls += 1
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((self.agent.layer(states)[..., 2] - rewards) ** 2)
-        variables = self.agent.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return loss.numpy() if tf.executing_eagerly() else loss
-
-    def optimizer_state(self):
-        return [variable.numpy().tolist() for variable in self.optimizer.variables]
-
-    def learning_rate(self):
-        return float(self.optimizer.learning_rate)
-
-    def train(self, max_iterations, during=lambda iteration: None, max_minutes=1.0):
-        step = self.run.compiled(self.train_on_rollout)
-        with self.run.progress(max_iterations, max_minutes) as iterations:
-            for iteration in iterations:
-                memory = list(self.pool.prev_memory_states)
-                rollout = self.pool.interact(3)
-                loss = step(*rollout, memory, 0.99)
-                self.run.record(loss, rollout)
-                self.run.measure(rollout, memory, 0.99)
-                during(iteration)
-
-    def state(self):
-        """Everything that a checkpoint has to bring back."""
-        run = self.run
-        counters = (run.n_iterations, run.n_steps, run.best_score)
-        histories = ({**run.history}, [*run.rewards_history])
-        return self.agent.weights(), self.optimizer_state(), counters, histories
-
-
-class TorchSetup(KerasSetup):
-    """What a notebook of the PyTorch track has at hand when training begins."""
-
-    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
-        self.agent = TorchAgent(units)
-        optimizer = torch.optim.SGD if sgd else torch.optim.Adam
-        self.optimizer = optimizer(self.agent.parameters(), learning_rate)
-        self._finish(folder, options)
-
-    def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):
-        self.n_calls += 1
-        values = self.agent.layer(torch.as_tensor(states))[..., 2]
-        loss = torch.mean((values - torch.as_tensor(rewards)) ** 2)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach().numpy()
-
-    def optimizer_state(self):
-        states = self.optimizer.state_dict()["state"].values()
-        return [[(name, part.tolist()) for name, part in state.items()] for state in states]
-
-    def learning_rate(self):
-        return self.optimizer.param_groups[0]["lr"]
-
-
-SETUPS = {"tensorflow": KerasSetup, "pytorch": TorchSetup}
-
-
-@pytest.fixture(params=SETUPS)
+@pytest.fixture(params=FRAMEWORKS)
 def make_setup(request):
-    return SETUPS[request.param]
+    return setup_class(request.param)
 
 
 @pytest.fixture
@@ -344,8 +200,10 @@ def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
 # The compiled step.
 
 
+@pytest.mark.tensorflow
 def test_a_compiled_step_is_traced_once_and_does_what_the_plain_one_does(tmp_path):
-    compiled, plain = KerasSetup(tmp_path / "1"), KerasSetup(tmp_path / "2")
+    make_setup = setup_class("tensorflow")
+    compiled, plain = make_setup(tmp_path / "1"), make_setup(tmp_path / "2")
     plain.agent.set_weights(*compiled.agent.weights())
     step = compiled.run.compiled(compiled.train_on_rollout)
     for _ in range(4):
@@ -382,9 +240,10 @@ def test_gradients_are_clipped_after_their_norm_is_measured(make_setup, tmp_path
     assert bias == pytest.approx([0, 0, 3 - 0.5 * 4 / math.hypot(4, 8)])
 
 
+@pytest.mark.tensorflow
 def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsys):
-    setup = KerasSetup(tmp_path)
-    step = setup.run.compiled(lambda *arguments: float(tf.constant(1.0).numpy()))
+    setup = setup_class("tensorflow")(tmp_path)
+    step = setup.run.compiled(lambda *arguments: float((setup.agent.layer.bias + 1)[0].numpy()))
     assert step(np.zeros(1)) == 1.0
     assert step(np.zeros(1)) == 1.0
     output = capsys.readouterr().out

@@ -1,0 +1,74 @@
+"""What the tests of training share: a counting game, and a run of whichever framework."""
+
+import gymnasium as gym
+import numpy as np
+
+from env_pool import EnvPool
+from training import TrainingRun
+
+
+class ClockEnv(gym.Env):
+    """Games of four ticks; the observation is the tick, and each action earns a point."""
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(0, 4, (1,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.tick = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.tick += 1
+        return np.array([self.tick], np.float32), 1.0, self.tick == 4, False, {}
+
+
+class CountingMemory:
+    """The half of an agent that knows no framework: its memory counts ticks."""
+
+    def get_initial_state(self, batch_size):
+        return [np.zeros((batch_size, 1), np.float32)]
+
+    def step(self, memory, observations):
+        outputs = self.outputs(observations)
+        return [memory[0] + 1], (outputs[:, :2], outputs[:, 2])
+
+    def sample_actions(self, outputs):
+        return np.random.randint(2, size=len(outputs[0]))
+
+
+class Setup:
+    """What a notebook has at hand when training begins; a framework's own adds agent and step.
+
+    Args:
+        agent: Whose `weights()` tell what it learnt.
+        optimizer: Belongs to it.
+        folder: Of the checkpoints.
+        options: Of the run.
+    """
+
+    def __init__(self, agent, optimizer, folder, **options):
+        self.agent = agent
+        self.optimizer = optimizer
+        self.pool = EnvPool(agent, ClockEnv, 2)
+        self.run = TrainingRun(agent, optimizer, self.pool, folder, **options)
+        self.n_calls = 0
+
+    def train(self, max_iterations, during=lambda iteration: None, max_minutes=1.0):
+        step = self.run.compiled(self.train_on_rollout)
+        with self.run.progress(max_iterations, max_minutes) as iterations:
+            for iteration in iterations:
+                memory = list(self.pool.prev_memory_states)
+                rollout = self.pool.interact(3)
+                loss = step(*rollout, memory, 0.99)
+                self.run.record(loss, rollout)
+                self.run.measure(rollout, memory, 0.99)
+                during(iteration)
+
+    def state(self):
+        """Everything that a checkpoint has to bring back."""
+        run = self.run
+        counters = (run.n_iterations, run.n_steps, run.best_score)
+        histories = ({**run.history}, [*run.rewards_history])
+        return self.agent.weights(), self.optimizer_state(), counters, histories
