@@ -538,7 +538,7 @@ def play_short_games(kernel, path, n_games=2):
         n_games=n_games,
     )
     (cell,) = solution_cells("agent-exercise")
-    sources = ["import tensorflow as tf", "import keras", cell.source]
+    sources = ["import tensorflow as tf", "import keras", "import numpy as np", cell.source]
     return play(kernel, sources, path, rules, seed=1), *recorded
 
 
