@@ -39,6 +39,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 GAP = "<YOUR CODE"
+HELPERS = ("atari_util.py", "env_pool.py", "training.py", "checks.py")
+HELPERS += ("conftest.py", "requirements.txt")
 NO_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:grading")
 POINTS = {"agent": 20, "loss": 50, "optimizer": 10}  # the other 20 are for playing
 
@@ -1076,14 +1078,7 @@ def _run_cells(sources: list[str]) -> list[str] | None:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kit = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        for helper in (
-            "atari_util.py",
-            "env_pool.py",
-            "training.py",
-            "checks.py",
-            "conftest.py",
-            "requirements.txt",
-        ):
+        for helper in HELPERS:
             shutil.copy(kit / helper, folder)
         nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "notebook.ipynb")
         options = ["--nbval", "notebook.ipynb", "--junitxml=cells.xml", "--rootdir=.", "--color=no"]

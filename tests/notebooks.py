@@ -10,17 +10,11 @@ from xml.etree import ElementTree
 
 import nbformat
 
+from checks import HELPERS
+
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb"
 STUDENT = ROOT / "notebooks" / "kungfu_a2c_tensorflow.ipynb"
-HELPERS = (
-    "atari_util.py",
-    "env_pool.py",
-    "training.py",
-    "checks.py",
-    "conftest.py",
-    "requirements.txt",
-)
 
 
 def solution_cells(*names: str) -> list[nbformat.NotebookNode]:
