@@ -49,9 +49,9 @@ train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent [M
 
 .PHONY: bench
 bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a quiet machine]
-	$(RUN) -m benchmarks.training_speed --write
-	$(RUN) -m benchmarks.training_profile --write
-	$(RUN) -m benchmarks.training_growth --write
+	$(RUN) -m benchmarks.training_speed --track $(TRACK) --write
+	$(RUN) -m benchmarks.training_profile --track $(TRACK) --write
+	$(RUN) -m benchmarks.training_growth --track $(TRACK) --write
 
 .PHONY: lab
 lab: $(VENV)/.lab $(VENV)/.runtime-$(TRACK) ## open the student notebook in JupyterLab
@@ -95,9 +95,7 @@ $(VENV)/.train: $(VENV)/.venv
 	$(INSTALL) nbclient nbconvert
 	@touch $@
 
-# PyTorch goes first, by itself: see constraints.txt for its CPU build.
-$(VENV)/.bench: $(VENV)/.grading
-	$(INSTALL) torch
+$(VENV)/.bench: $(VENV)/.grading $(VENV)/.runtime-$(TRACK) $(VENV)/.runtime-pytorch
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 

@@ -32,7 +32,8 @@ class OriginalTraining:
             game.reset(seed=seed + number)[0] for number, game in enumerate(self._games)
         ]
         self._is_over = [False] * n_games
-        self._memory = [part.numpy() for part in self._agent.get_initial_state(n_games)]
+        self._track = settings["track"]
+        self._memory = self._agent.get_initial_state(n_games)
         self._n_ticks = n_ticks
         self.steps_per_update = n_games * (n_ticks - 1)
 
@@ -45,18 +46,21 @@ class OriginalTraining:
         ticks = []
         for _ in range(self._n_ticks - 1):
             observations, was_over = self._observations, self._is_over
-            memory, outputs = self._step(observations)
+            memory, outputs = self._act(observations)
             actions = self._agent.sample_actions(outputs)
             rewards = self._step_games(actions)
             for part in memory:
-                part[was_over] = 0  # the agent's initial state
+                part[np.array(was_over)] = 0  # the agent's initial state
             self._memory = memory
             ticks.append((observations, actions, rewards, ~np.array(was_over)))
         nothing = np.zeros(len(self._games), int)
         ticks.append((self._observations, nothing, nothing, ~np.array(self._is_over)))
         return [np.array(column).swapaxes(0, 1) for column in zip(*ticks, strict=True)]
 
-    def _step(self, observations: list[np.ndarray]) -> tuple:
+    def _act(self, observations: list[np.ndarray]) -> tuple:
+        """Returns the agent's new memory, which may be written into, and its outputs."""
+        if self._track == "pytorch":  # whose step is not compiled
+            return self._agent.step(self._memory, np.array(observations))
         tf = self._code["tf"]
         memory = [tf.convert_to_tensor(part) for part in self._memory]
         memory, outputs = self._agent.forward(memory, tf.convert_to_tensor(np.array(observations)))

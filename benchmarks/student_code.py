@@ -1,9 +1,10 @@
-"""The students' code as it stands: the solution notebook's own cells, run outside a notebook.
+"""The students' code as it stands: a solution notebook's own cells, run outside a notebook.
 
 What is measured is what students see and write, read anew from the notebook for every run. Values
-of the settings can be replaced; nothing else can.
+of the settings can be replaced; nothing else can. Settings also say whose notebook it is.
 """
 
+import argparse
 import ast
 import contextlib
 import functools
@@ -14,15 +15,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
+import numpy as np
 
-NOTEBOOK = Path(__file__).parent.parent / "solutions" / "kungfu_a2c_tensorflow.ipynb"
+SOLUTIONS = Path(__file__).parent.parent / "solutions"
+TRACKS = ("tensorflow", "pytorch")
 SETTINGS_CELLS = ("pool", "select", "training-settings")
 AGENT_CELLS = ("imports", "make-env", "agent-exercise", "select", "loss-exercise")
-POOL_CELLS = ("training-settings", "training-pool")
+POOL_CELLS = ("training-settings", "training-pool", "history")
 
 # They change how long training may go on and what it shows, not what it does with a rollout.
 SETTINGS_OF_THE_SESSION = {
@@ -42,13 +44,14 @@ Settings = Mapping[str, Any]
 # ----------------------------------------------------------------------------------------- settings
 
 
-def read_settings(changes: Settings | None = None) -> dict[str, Any]:
-    """Returns what the notebook's settings are, by name.
+def read_settings(changes: Settings | None = None, track: str = "tensorflow") -> dict[str, Any]:
+    """Returns what a notebook's settings are, by name, and its track as "track".
 
     Settings are the numbers, booleans and strings that the settings cells assign by themselves.
 
     Args:
         changes: other values of some of them.
+        track: one of `TRACKS`.
 
     Raises:
         ValueError: If a change names no setting, or is neither None nor of the kind of the
@@ -57,7 +60,7 @@ def read_settings(changes: Settings | None = None) -> dict[str, Any]:
     settings = {
         name: value
         for cell in SETTINGS_CELLS
-        for name, value in _literals(_sources()[cell]).items()
+        for name, value in _literals(_sources(track)[cell]).items()
         if name not in SETTINGS_OF_THE_SESSION
     }
     for name, value in (changes or {}).items():
@@ -66,7 +69,7 @@ def read_settings(changes: Settings | None = None) -> dict[str, Any]:
         if value is not None and _kind(value) != _kind(settings[name]):
             raise ValueError(f"{name} must be a {_kind(settings[name])} or None, got {value!r}")
         settings[name] = value
-    return settings
+    return {"track": track, **settings}
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -102,18 +105,30 @@ def _literals(source: str) -> dict[str, Any]:
     return found
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Lets the command line say which notebook is measured."""
+    parser.add_argument(
+        "--track", choices=TRACKS, default=TRACKS[0], help=f"whose notebook (default: {TRACKS[0]})"
+    )
+
+
+def result_name(benchmark: str, track: str) -> str:
+    """Returns what a benchmark's results are called: those of the first track have no suffix."""
+    return benchmark if track == TRACKS[0] else f"{benchmark}_{track}"
+
+
 # -------------------------------------------------------------------------------------------- cells
 
 
 def run_cells(cells: Sequence[str], namespace: dict[str, Any], settings: Settings) -> None:
-    """Runs cells of the notebook in a namespace.
+    """Runs cells of a notebook in a namespace.
 
     Args:
         cells: their ids, in the order in which to run them.
         namespace: what the cells before have left; what these leave is added.
         settings: whose values stand in the place of the notebook's own.
     """
-    sources = _sources()
+    sources = _sources(settings["track"])
     for cell in cells:
         source, file = _with_settings(sources[cell], settings), f"<cell {cell}>"
         # tf.function reads the source of what it compiles through this cache.
@@ -122,8 +137,8 @@ def run_cells(cells: Sequence[str], namespace: dict[str, Any], settings: Setting
             exec(compile(source, file, "exec"), namespace)
 
 
-def _sources() -> dict[str, str]:
-    notebook = nbformat.read(NOTEBOOK, 4)
+def _sources(track: str) -> dict[str, str]:
+    notebook = nbformat.read(SOLUTIONS / f"kungfu_a2c_{track}.ipynb", 4)
     return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "code"}
 
 
@@ -147,10 +162,14 @@ def load_student_code(settings: Settings, seed: int) -> dict[str, Any]:
     import checks
 
     os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
-    checks.prepare_notebook("tensorflow")
+    checks.prepare_notebook(settings["track"])
     code = {"__name__": "__main__", "checks": checks, **settings}
     run_cells(AGENT_CELLS, code, settings)
-    code["keras"].utils.set_random_seed(seed)
+    if settings["track"] == "tensorflow":
+        code["keras"].utils.set_random_seed(seed)
+    else:
+        np.random.seed(seed)
+        code["torch"].manual_seed(seed)
     code["agent"] = code["SimpleRecurrentAgent"](code["obs_shape"], code["n_actions"])
     run_cells(["optimizer-exercise"], code, settings)
     return code
@@ -190,19 +209,20 @@ class StudentTraining:
         xla: let XLA compile the step.
 
     Attributes:
+        settings: As they were given.
         code: The notebook's namespace.
         pool: The games.
+        run: The notebook's `TrainingRun`.
         steps_per_update: Environment steps of one update.
     """
 
     def __init__(self, settings: Settings, seed: int, folder: str | Path, *, xla: bool = False):
+        self.settings = settings
         self.code = load_student_code(settings, seed)
         self.code["EnvPool"] = functools.partial(self.code["EnvPool"], seed=seed)
-        run_cells(POOL_CELLS, self.code, settings)
+        run_cells(POOL_CELLS, self.code, {**settings, "checkpoint_folder": str(folder)})
         self.pool = self.code["pool"]
-        self.run = self.code["TrainingRun"](
-            self.code["agent"], self.code["optimizer"], self.pool, folder
-        )
+        self.run = self.code["run"]
         self.step = self.run.compiled(self.code["train_on_rollout"], xla=xla)
         self.steps_per_update = settings["n_training_games"] * (settings["n_steps"] - 1)
         self._n_ticks = settings["n_steps"]
@@ -224,47 +244,45 @@ class Progress:
         seconds: Since training began, compiling included, imports not.
         steps: Environment steps so far.
         episode_returns: Points of every game finished so far, in order.
-        agent: What learns; None for a peer.
-        make_env: Makes one of its games; None for a peer.
+        training: What learns; None for a peer.
     """
 
     seconds: float
     steps: int
     episode_returns: Sequence[float]
-    agent: Any = None
-    make_env: Callable[[], Any] | None = None
+    training: StudentTraining | None = None
 
 
 OnProgress = Callable[[Progress], bool]
 
 
-def train(settings: Settings, minutes: float, seed: int, on_progress: OnProgress) -> bool:
+def train(
+    settings: Settings, minutes: float, seed: int, folder: str | Path, on_progress: OnProgress
+) -> bool:
     """Trains a new agent as the notebook does.
 
     Args:
         settings: as `read_settings` returns them.
         minutes: of wall time, after which training ends.
         seed: of agent and games.
+        folder: where checkpoints go.
         on_progress: called after every rollout; True ends training.
 
     Returns:
         Whether training ended well; False if it diverged.
     """
-    with TemporaryDirectory() as folder:
-        training = StudentTraining(settings, seed, folder)
-        from training import TrainingDivergedError
+    training = StudentTraining(settings, seed, folder)
+    from training import TrainingDivergedError
 
-        agent, make_env = training.code["agent"], training.code["make_env"]
-        started, steps, is_over = time.monotonic(), 0, False
-        with training.pool:
-            while not is_over:
-                try:
-                    training.update()
-                except TrainingDivergedError:
-                    return False
-                steps += training.steps_per_update
-                seconds = time.monotonic() - started
-                returns = training.pool.episode_returns
-                progress = Progress(seconds, steps, returns, agent, make_env)
-                is_over = on_progress(progress) or seconds >= 60 * minutes
+    started, steps, is_over = time.monotonic(), 0, False
+    with training.pool:
+        while not is_over:
+            try:
+                training.update()
+            except TrainingDivergedError:
+                return False
+            steps += training.steps_per_update
+            seconds = time.monotonic() - started
+            progress = Progress(seconds, steps, training.pool.episode_returns, training)
+            is_over = on_progress(progress) or seconds >= 60 * minutes
     return True

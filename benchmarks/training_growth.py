@@ -23,7 +23,7 @@ from benchmarks.report import (
     publish,
     table,
 )
-from benchmarks.student_code import Settings, StudentTraining, read_settings
+from benchmarks.student_code import Settings, StudentTraining, add_track, read_settings, result_name
 
 GAMES = (1, 2, 4, 8, 16, 32, 64, 128)
 TICKS = (5, 10, 20, 40)
@@ -99,10 +99,11 @@ def main() -> None:
     add("--ticks", type=at_least_two, nargs="+", default=TICKS, help="lengths of rollouts")
     add("--runs", type=positive_integer, default=1, help="of each size (default: 1)")
     add("--seconds", type=positive_number, default=5, help="of a run (default: 5)")
+    add_track(parser)
     add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
     arguments = parser.parse_args()
 
-    run, settings = describe_run(), read_settings()
+    run, settings = describe_run(), read_settings(track=arguments.track)
     of_games = f"games, rollouts of {TICKS_OF_GAMES} ticks"
     of_ticks = f"ticks of a rollout, {GAMES_OF_TICKS} games"
     sizes = {
@@ -124,7 +125,7 @@ def main() -> None:
     }
     fastest = max(distinct, key=lambda size: medians(runs[size])["steps_per_second"])
     publish(
-        "training_growth",
+        result_name("training_growth", arguments.track),
         run,
         [
             "Medians where a size ran more than once. The first update compiles.",

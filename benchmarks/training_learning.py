@@ -11,9 +11,11 @@ interruption, and with other settings to compare them.
 """
 
 import argparse
-import math
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,16 @@ from benchmarks.report import (
     table,
 )
 from benchmarks.run_log import Run, RunLog
-from benchmarks.student_code import Progress, Settings, parse_change, read_settings, train
+from benchmarks.student_code import (
+    Progress,
+    Settings,
+    add_track,
+    parse_change,
+    read_settings,
+    result_name,
+    run_cells,
+    train,
+)
 
 NAME = "training_learning"
 IDENTITY = ("settings", "minutes", "seed")
@@ -49,20 +60,14 @@ EVALUATION_SEED = 1_000_000  # far from the seeds of training
 FRESH_SEED = 2_000_000
 
 
-class BestAgent:
-    """Evaluates an agent when it has become better, and keeps the best one's weights.
+class Evaluations:
+    """Evaluates an agent when it has become better; its training keeps the best one apart.
 
     Args:
         n_games: of an evaluation.
-
-    Attributes:
-        score: The best evaluation's mean, -inf before there is one.
-        weights: The best agent's, None before there is one.
     """
 
     def __init__(self, n_games: int):
-        self.score = -math.inf
-        self.weights: list[np.ndarray] | None = None
         self._n_games = n_games
         self._n_evaluations = 0
         self._evaluated_at = 0.0  # the training games' mean then
@@ -77,21 +82,25 @@ class BestAgent:
             self.evaluate(progress)
 
     def evaluate(self, progress: Progress) -> None:
-        """Lets the agent play, and keeps its weights if it never played better."""
+        """Lets the agent play."""
         seed = EVALUATION_SEED + 1000 * self._n_evaluations
-        score = np.mean(_play(progress, self._n_games, seed))
         self._n_evaluations += 1
-        if score > self.score:
-            self.score = float(score)
-            self.weights = [variable.numpy() for variable in progress.agent.trainable_variables]
+        progress.training.run.evaluated(np.mean(_play(progress, self._n_games, seed)))
 
 
 def _play(progress: Progress, n_games: int, seed: int) -> list[float]:
-    from env_pool import play_games
-
-    return play_games(
-        progress.agent, progress.make_env, n_games, vectorization_mode="ale_threads", seed=seed
+    code = progress.training.code
+    return code["play_games"](
+        code["agent"], code["make_env"], n_games, vectorization_mode="ale_threads", seed=seed
     )
+
+
+def _hand_in(progress: Progress, weights: Path) -> None:
+    """Writes an agent's weights as students do."""
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        run_cells(["hand-in"], progress.training.code, progress.training.settings)
+        shutil.move("kungfu_weights.npz", weights.absolute())
 
 
 def learn(
@@ -106,28 +115,27 @@ def learn(
         n_games: of an evaluation.
         weights: where to leave the best agent's weights, in the form that students hand in.
     """
-    curve, best, last = LearningCurve(), BestAgent(n_games), None
+    curve, evaluations, last = LearningCurve(), Evaluations(n_games), None
 
     def on_progress(progress: Progress) -> bool:
         nonlocal last
         last = progress
         curve.follow(progress)
         curve.tell(f"seed {seed}", progress)
-        best.consider(progress, curve.mean)
+        evaluations.consider(progress, curve.mean)
         return False
 
-    ended_well = train(settings, minutes, seed, on_progress)
-    if last is None:
-        raise RuntimeError("training diverged in its very first rollout")
-    if ended_well:
-        best.evaluate(last)
-    evaluation = None
-    if best.weights is not None:
-        for variable, values in zip(last.agent.trainable_variables, best.weights, strict=True):
-            variable.assign(values)
-        evaluation = _play(last, n_games, FRESH_SEED + 1000 * seed)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(weights, *best.weights)
+    with TemporaryDirectory() as folder:
+        ended_well = train(settings, minutes, seed, folder, on_progress)
+        if last is None:
+            raise RuntimeError("training diverged in its very first rollout")
+        if ended_well:
+            evaluations.evaluate(last)
+        evaluation = None
+        if last.training.run.rewards_history:
+            last.training.run.restore_best()
+            evaluation = _play(last, n_games, FRESH_SEED + 1000 * seed)
+            _hand_in(last, weights)
     return {
         "has_diverged": not ended_well,
         "evaluation": evaluation,
@@ -208,22 +216,25 @@ def main() -> None:
         help="another value of one of the notebook's settings; may be given several times",
     )
     add("--evaluation-games", type=positive_integer, default=N_GAMES, help=f"(default: {N_GAMES})")
-    add("--file", type=Path, default=RESULTS / f"{NAME}.jsonl", help="where runs are kept")
+    add_track(parser)
+    add("--file", type=Path, help="where runs are kept")
     add("--weights", type=Path, default=WEIGHTS, help="folder of the best agents' weights")
     add("--report", action="store_true", help="report what is in the file, and run nothing")
     add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
     arguments = parser.parse_args()
-    run, notebook = describe_run(), read_settings()
+    name = result_name(NAME, arguments.track)
+    file = arguments.file or RESULTS / f"{name}.jsonl"
+    run, notebook = describe_run(), read_settings(track=arguments.track)
     try:
-        settings = read_settings(dict(map(parse_change, arguments.set)))
-        log = RunLog(arguments.file, IDENTITY)
+        settings = read_settings(dict(map(parse_change, arguments.set)), arguments.track)
+        log = RunLog(file, IDENTITY)
     except ValueError as error:
         parser.error(str(error))
 
     for seed in range(arguments.seeds if not arguments.report else 0):
         identity = {"settings": settings, "minutes": arguments.minutes, "seed": seed}
         if identity in log:
-            print(f"seed {seed}: it is in {arguments.file} already")
+            print(f"seed {seed}: it is in {file} already")
             continue
         stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in label(settings, notebook))
         weights = arguments.weights / f"{stem}-{arguments.minutes:g}min-seed{seed}.npz"
@@ -233,12 +244,12 @@ def main() -> None:
         log.append({**identity, **run, **result})
 
     if not log.runs:
-        parser.error(f"there are no runs in {arguments.file}")
+        parser.error(f"there are no runs in {file}")
     groups = group(log.runs, notebook)
     own = [r for r in log.runs if label(r["settings"], notebook) == AS_IN_NOTEBOOK]
     longest = [r for r in own if r["minutes"] == max(r["minutes"] for r in own)]
     publish(
-        NAME,
+        name,
         run,
         [
             f"Seconds until the mean of {N_GAMES} consecutive training games reached a score, and "

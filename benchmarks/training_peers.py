@@ -10,6 +10,7 @@ of its own, and are kept in a file as they end: call it again to go on after an 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.learning import SCORES, LearningCurve, draw_curves, seconds_to, where_they_ran
@@ -25,7 +26,7 @@ from benchmarks.report import (
     table,
 )
 from benchmarks.run_log import Run, RunLog
-from benchmarks.student_code import Progress, Settings, read_settings, train
+from benchmarks.student_code import Progress, Settings, add_track, read_settings, result_name, train
 
 NAME = "training_peers"
 SCORE = min(SCORES)
@@ -48,7 +49,8 @@ def learn(contender: str, settings: Settings, minutes: float, seed: int) -> dict
         return curve.follow(progress)
 
     if contender == "ours":
-        ended_well = train(settings, minutes, seed, on_progress)
+        with TemporaryDirectory() as folder:
+            ended_well = train(settings, minutes, seed, folder, on_progress)
     else:
         ended_well = train_peer(contender, settings, minutes, seed, on_progress)
     return {"has_diverged": not ended_well, **curve.result(last)}
@@ -86,15 +88,18 @@ def main() -> None:
     add("--minutes", type=positive_number, default=15.0, help="of a run at most (default: 15)")
     add("--seeds", type=positive_integer, default=2, help="for each contender (default: 2)")
     add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    add("--file", type=Path, default=RESULTS / f"{NAME}.jsonl", help="where runs are kept")
+    add_track(parser)
+    add("--file", type=Path, help="where runs are kept")
     add("--report", action="store_true", help="report what is in the file, and run nothing")
     add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
     arguments = parser.parse_args()
-    run, settings = describe_run(), read_settings()
+    name = result_name(NAME, arguments.track)
+    file = arguments.file or RESULTS / f"{name}.jsonl"
+    run, settings = describe_run(), read_settings(track=arguments.track)
     try:
         for contender in arguments.contenders if not arguments.report else ():
             check_installed(contender)
-        log = RunLog(arguments.file, IDENTITY)
+        log = RunLog(file, IDENTITY)
     except (MissingPackageError, ValueError) as error:
         parser.error(str(error))
 
@@ -108,20 +113,20 @@ def main() -> None:
                 "settings": settings if contender == "ours" else {},
             }
             if identity in log:
-                print(f"{contender}, seed {seed}: it is in {arguments.file} already")
+                print(f"{contender}, seed {seed}: it is in {file} already")
                 continue
             result = in_fresh_process(learn, contender, settings, arguments.minutes, seed)
             log.append({**identity, **run, **result})
 
     groups = group(log.runs)
     if not groups:
-        parser.error(f"there are no runs in {arguments.file}")
+        parser.error(f"there are no runs in {file}")
     figures = {}
     for name, runs in groups.items():
         figures[f"{name}_seconds_to_{SCORE}"] = seconds_to(runs, SCORE)
         figures[f"{name}_steps_per_second"] = spread([r["steps_per_second"] for r in runs])
     publish(
-        NAME,
+        name,
         run,
         [
             f"Seconds until the mean of 20 consecutive training games reached {SCORE:,} points. "

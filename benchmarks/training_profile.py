@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.measuring import N_WARM_UP, Spread, in_fresh_process
 from benchmarks.report import describe_run, positive_number, publish, table
-from benchmarks.student_code import Settings, StudentTraining, read_settings
+from benchmarks.student_code import Settings, StudentTraining, add_track, read_settings, result_name
 
 EMULATOR, PREPROCESSING, ACTING, LEARNING = "emulator", "preprocessing", "acting", "learning"
 REST = "Python and the rest"
@@ -140,17 +140,18 @@ def main() -> None:
         help="(default: 5x10 {}x{})".format(*LARGE),
     )
     add("--seconds", type=positive_number, default=10, help="of a size (default: 10)")
+    add_track(parser)
     add("--write", action="store_true", help="leave the report in benchmarks/results/")
     arguments = parser.parse_args()
 
-    run, settings = describe_run(), read_settings()
+    run, settings = describe_run(), read_settings(track=arguments.track)
     profiles = {
         sized: in_fresh_process(measure, settings, *sized, arguments.seconds)
         for sized in tqdm(dict.fromkeys(arguments.sizes), unit=" sizes")
     }
     names = {part: part.split()[0].lower() for part in PARTS}
     publish(
-        "training_profile",
+        result_name("training_profile", arguments.track),
         run,
         [
             "Milliseconds of a rollout in which the main thread is at, or waits for, each part.",

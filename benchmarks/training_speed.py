@@ -32,7 +32,14 @@ from benchmarks.report import (
     publish,
     table,
 )
-from benchmarks.student_code import Settings, StudentTraining, load_make_env, read_settings
+from benchmarks.student_code import (
+    Settings,
+    StudentTraining,
+    add_track,
+    load_make_env,
+    read_settings,
+    result_name,
+)
 
 Measure = Callable[[Settings, int, int, int, float], float]
 
@@ -43,6 +50,11 @@ TITLES = {
     "sb3_a2c": "SB3 A2C",
     "emulator": "the emulator alone",
     "free": "ours",
+    "same_work_ratio": "ours : original",
+    "sb3_a2c_ratio": "ours : SB3 A2C",
+    "same_work_xla_ratio": "XLA : original",
+    "sb3_a2c_xla_ratio": "XLA : SB3 A2C",
+    "emulator_fraction": "fraction",
 }
 
 
@@ -94,16 +106,16 @@ def measure_emulator(
 SAME_WORK: dict[str, Measure] = {
     "original": measure_original,
     "ours": measure_ours,
-    "ours_xla": partial(measure_ours, xla=True),
     "sb3_a2c": measure_a2c_rate,
 }
+WITH_XLA: dict[str, Measure] = {"ours_xla": partial(measure_ours, xla=True)}
 FREE_CHOICE: dict[str, Measure] = {"emulator": measure_emulator, "free": measure_ours}
 
 
 def describe(rates: dict[str, list[float]], ratios: dict[str, list[float]]) -> str:
     """Returns the table of paired runs: a row for each, then medians, least and greatest."""
     columns = [*rates.values(), *ratios.values()]
-    header = ["run", *(TITLES[name] for name in rates), *ratios]
+    header = ["run", *(TITLES[name] for name in [*rates, *ratios])]
     rows = [[str(run + 1), *map(number, row)] for run, row in enumerate(zip(*columns, strict=True))]
     spreads = [spread(column) for column in columns]
     rows += [
@@ -114,7 +126,6 @@ def describe(rates: dict[str, list[float]], ratios: dict[str, list[float]]) -> s
 
 
 def main() -> None:
-    settings = read_settings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--runs", type=positive_integer, default=5, help="of each contender (default: 5)")
@@ -124,15 +135,14 @@ def main() -> None:
     add(
         "--free-games",
         type=positive_integer,
-        default=settings["n_training_games"],
         help="as many as one likes (default: the notebook's setting)",
     )
     add(
         "--free-ticks",
         type=at_least_two,
-        default=settings["n_steps"],
         help="as many as one likes (default: the notebook's setting)",
     )
+    add_track(parser)
     add("--write", action="store_true", help="leave the report in benchmarks/results/")
     arguments = parser.parse_args()
     try:
@@ -140,13 +150,13 @@ def main() -> None:
     except MissingPackageError as error:
         parser.error(str(error))
 
-    run = describe_run()
+    run, settings = describe_run(), read_settings(track=arguments.track)
+    free_games = arguments.free_games or settings["n_training_games"]
+    free_ticks = arguments.free_ticks or settings["n_steps"]
+    same_work = SAME_WORK | (WITH_XLA if arguments.track == "tensorflow" else {})
     work = [
-        (name, measure, arguments.games, arguments.ticks) for name, measure in SAME_WORK.items()
-    ]
-    work += [
-        (name, measure, arguments.free_games, arguments.free_ticks)
-        for name, measure in FREE_CHOICE.items()
+        *((name, measure, arguments.games, arguments.ticks) for name, measure in same_work.items()),
+        *((name, measure, free_games, free_ticks) for name, measure in FREE_CHOICE.items()),
     ]
     rates: dict[str, list[float]] = {name: [] for name, *_ in work}
     with tqdm(total=arguments.runs * len(work), unit=" runs") as progress:
@@ -163,38 +173,29 @@ def main() -> None:
 
     ratios = {
         "same_work_ratio": ratio("ours", "original"),
-        "same_work_xla_ratio": ratio("ours_xla", "original"),
         "sb3_a2c_ratio": ratio("ours", "sb3_a2c"),
-        "sb3_a2c_xla_ratio": ratio("ours_xla", "sb3_a2c"),
-        "emulator_fraction": ratio("free", "emulator"),
     }
-    same_work = describe(
-        {name: rates[name] for name in SAME_WORK},
-        {
-            "ours : original": ratios["same_work_ratio"],
-            "XLA : original": ratios["same_work_xla_ratio"],
-            "ours : SB3 A2C": ratios["sb3_a2c_ratio"],
-            "XLA : SB3 A2C": ratios["sb3_a2c_xla_ratio"],
-        },
-    )
-    free_choice = describe(
-        {name: rates[name] for name in FREE_CHOICE}, {"fraction": ratios["emulator_fraction"]}
-    )
+    if "ours_xla" in rates:
+        ratios |= {
+            "same_work_xla_ratio": ratio("ours_xla", "original"),
+            "sb3_a2c_xla_ratio": ratio("ours_xla", "sb3_a2c"),
+        }
+    fraction = {"emulator_fraction": ratio("free", "emulator")}
     publish(
-        "training_speed",
+        result_name("training_speed", arguments.track),
         run,
         [
             f"## The same work: {arguments.games} games × {arguments.ticks} ticks",
             "Environment steps a second while training. SB3's A2C has its own network, without "
             "memory, and steps every game once more in a rollout.",
-            same_work,
-            f"## A free choice: {arguments.free_games} games × {arguments.free_ticks} ticks",
+            describe({name: rates[name] for name in same_work}, ratios),
+            f"## A free choice: {free_games} games × {free_ticks} ticks",
             "Environment steps a second: random actions and nothing learnt, against training.",
-            free_choice,
+            describe({name: rates[name] for name in FREE_CHOICE}, fraction),
         ],
         {
             **{f"{name}_steps_per_second": spread(values) for name, values in rates.items()},
-            **{name: spread(values) for name, values in ratios.items()},
+            **{name: spread(values) for name, values in (ratios | fraction).items()},
         },
         {"steps_per_second": rates},
         write=arguments.write,

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -21,8 +22,9 @@ from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
 from benchmarks.student_code import Progress, parse_change, read_settings
-from benchmarks.training_learning import BestAgent, group, label
+from benchmarks.training_learning import Evaluations, group, label
 from benchmarks.training_profile import Stopwatch
+from tests.frameworks import each_framework
 
 ROOT = Path(__file__).parent.parent
 WITHOUT_SB3_CONTRIB = """
@@ -76,30 +78,32 @@ def figures(report: str) -> dict[str, list[float]]:
 # ----------------------------------------------------------------------------------- whole scripts
 
 
-def test_speed_prints_rates_and_their_quotients():
+@pytest.mark.pytorch  # which Stable-Baselines3 is made of
+@each_framework
+def test_speed_prints_rates_and_their_quotients(framework):
     tiny = ("--games", "2", "--ticks", "2", "--free-games", "2", "--free-ticks", "2")
+    tiny += ("--track", framework)
     report = succeed("training_speed", "--runs", "1", "--seconds", "0.1", *tiny)
     assert f"python -m benchmarks.training_speed --runs 1 --seconds 0.1 {' '.join(tiny)}" in report
     found = figures(report)
     rate = {name: values[0] for name, values in found.items()}
-    for ratio, above, below in (
-        ("same_work_ratio", "ours", "original"),
-        ("same_work_xla_ratio", "ours_xla", "original"),
-        ("sb3_a2c_ratio", "ours", "sb3_a2c"),
-        ("sb3_a2c_xla_ratio", "ours_xla", "sb3_a2c"),
-        ("emulator_fraction", "free", "emulator"),
-    ):
+    ratios = {"same_work_ratio": ("ours", "original"), "sb3_a2c_ratio": ("ours", "sb3_a2c")}
+    if framework == "tensorflow":
+        ratios["same_work_xla_ratio"] = ("ours_xla", "original")
+        ratios["sb3_a2c_xla_ratio"] = ("ours_xla", "sb3_a2c")
+    for ratio, (above, below) in {**ratios, "emulator_fraction": ("free", "emulator")}.items():
         quotient = rate[f"{above}_steps_per_second"] / rate[f"{below}_steps_per_second"]
         assert rate[ratio] == pytest.approx(quotient, rel=0.03)  # they are printed rounded
     same_work, free_choice = rows(report)[:4], rows(report)[4:]
     assert [row[0] for row in same_work] == ["1", "median", "least", "greatest"]
-    ratios = ("same_work_ratio", "same_work_xla_ratio", "sb3_a2c_ratio", "sb3_a2c_xla_ratio")
-    assert [float(cell) for cell in same_work[0][5:]] == [rate[name] for name in ratios]
+    assert [float(cell) for cell in same_work[0][-len(ratios) :]] == [rate[name] for name in ratios]
     assert float(free_choice[0][3]) == rate["emulator_fraction"]
 
 
-def test_growth_has_a_row_for_every_size():
-    report = succeed("training_growth", "--games", "1", "--ticks", "2", "--seconds", "0.1")
+@each_framework
+def test_growth_has_a_row_for_every_size(framework):
+    tiny = ("--games", "1", "--ticks", "2", "--seconds", "0.1", "--track", framework)
+    report = succeed("training_growth", *tiny)
     (games, *of_games), (ticks, *of_ticks) = rows(report)
     assert (games, ticks) == ("1", "2")
     for speed, peak, first_update in (
@@ -110,8 +114,10 @@ def test_growth_has_a_row_for_every_size():
         assert first_update > 0
 
 
-def test_profile_sums_to_the_total():
-    report = succeed("training_profile", "--sizes", "2x3", "--seconds", "0.3")
+@each_framework
+def test_profile_sums_to_the_total(framework):
+    tiny = ("--sizes", "2x3", "--seconds", "0.3", "--track", framework)
+    report = succeed("training_profile", *tiny)
     *parts, total = rows(report)
     assert [part[0] for part in parts] == [
         "emulator",
@@ -126,6 +132,7 @@ def test_profile_sums_to_the_total():
         assert whole == pytest.approx(float(total[column]), abs=0.03 if column == 1 else 0.3)
 
 
+@pytest.mark.tensorflow
 def test_peers_report_what_was_not_reached_and_run_nothing_twice(tmp_path: Path):
     file = tmp_path / "peers.jsonl"
     tiny = ("--contenders", "ours", "--minutes", "0.001", "--file", str(file))
@@ -142,6 +149,7 @@ def test_peers_report_what_was_not_reached_and_run_nothing_twice(tmp_path: Path)
         assert run["steps_per_second"] == pytest.approx(run["steps"] / run["seconds"], rel=0.05)
 
 
+@pytest.mark.pytorch
 def test_a_peer_trains_until_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(peers.MAKERS, "sb3_a2c", partial(peers.make_a2c, n_games=1, n_steps=3))
     steps = []
@@ -162,24 +170,26 @@ def test_peers_say_what_to_install(tmp_path: Path):
     assert not file.exists()
 
 
-def test_learning_evaluates_the_best_agent_and_leaves_its_weights(tmp_path: Path):
+@each_framework
+def test_learning_evaluates_the_best_agent_and_leaves_its_weights(framework, tmp_path: Path):
     file = tmp_path / "learning.jsonl"
     report = succeed(
         "training_learning",
         *("--minutes", "0.001", "--seeds", "1", "--evaluation-games", "1"),
-        *("--set", "n_training_games=2", "--set", "n_steps=2"),
+        *("--set", "n_training_games=2", "--set", "n_steps=2", "--track", framework),
         *("--file", str(file), "--weights", str(tmp_path)),
     )
     (row,) = rows(report)
     assert row[:3] == ["n_training_games=2, n_steps=2 (0.001 min)", "1", "never (never … never)"]
     (run,) = map(json.loads, file.read_text().splitlines())
-    assert run["settings"] == read_settings({"n_training_games": 2, "n_steps": 2})
+    assert run["settings"] == read_settings({"n_training_games": 2, "n_steps": 2}, framework)
     (points,) = run["evaluation"]
     assert row[4] == f"{number(points)} ({number(points)} … {number(points)})"
     with np.load(run["weights"]) as weights:
-        assert weights["arr_0"].shape == (3, 3, 4, 32)
+        first_layer = {"tensorflow": (3, 3, 4, 32), "pytorch": (32, 1, 3, 3)}[framework]
+        assert weights["arr_0"].shape == first_layer
 
-    again = succeed("training_learning", "--report", "--file", str(file))
+    again = succeed("training_learning", "--report", "--file", str(file), "--track", framework)
     assert rows(again) == [row]
 
 
@@ -291,35 +301,25 @@ def test_never_is_later_than_any_time():
     assert [number(value) for value in seconds_to(runs, 10_000)] == ["90", "70", "never"]
 
 
-def test_the_best_agent_is_evaluated_when_training_goes_better(monkeypatch: pytest.MonkeyPatch):
-    scores = [50.0, 100.0]
-    monkeypatch.setattr("benchmarks.training_learning._play", lambda *_: [scores.pop()])
-
-    class Variable:
-        value = 1
-
-        def numpy(self) -> int:
-            return self.value
-
-    class Agent:
-        trainable_variables = (Variable(),)
-
-    best = BestAgent(n_games=1)
+def test_an_agent_is_evaluated_when_training_goes_better(monkeypatch: pytest.MonkeyPatch):
+    scores = iter([100.0, 50.0])
+    monkeypatch.setattr("benchmarks.training_learning._play", lambda *_: [next(scores)])
+    evaluated: list[float] = []
+    training = SimpleNamespace(run=SimpleNamespace(evaluated=evaluated.append))
+    evaluations = Evaluations(n_games=1)
 
     def consider(n_games: int, mean: float) -> None:
-        best.consider(Progress(1.0, 1, [0.0] * n_games, Agent()), mean)
+        evaluations.consider(Progress(1.0, 1, [0.0] * n_games, training), mean)
 
     consider(19, math.nan)  # too few games
-    assert best.weights is None
+    assert evaluated == []
     consider(20, 1000)
-    assert (best.score, best.weights) == (100, [1])
-    Variable.value = 2
+    assert evaluated == [100]
     consider(39, 2000)  # too few new ones
     consider(40, 1099)  # hardly better
-    assert scores == [50]
+    assert evaluated == [100]
     consider(40, 1100)  # better, it seemed
-    assert scores == []
-    assert (best.score, best.weights) == (100, [1])
+    assert evaluated == [100, 50]
 
 
 def test_the_log_resumes_and_refuses_what_it_did_not_write(tmp_path: Path):
