@@ -52,6 +52,13 @@ bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a qu
 	$(RUN) -m benchmarks.training_speed --track $(TRACK) --write
 	$(RUN) -m benchmarks.training_profile --track $(TRACK) --write
 	$(RUN) -m benchmarks.training_growth --track $(TRACK) --write
+	$(RUN) -m benchmarks.training_learning --track $(TRACK) --report
+	$(RUN) -m benchmarks.training_peers --track $(TRACK) --report
+
+.PHONY: bench-learning
+bench-learning: $(VENV)/.bench ## measure how well it learns [hours; goes on where it stopped]
+	$(RUN) -m benchmarks.training_peers --track $(TRACK) --write
+	$(RUN) -m benchmarks.training_learning --track $(TRACK) --write
 
 .PHONY: lab
 lab: $(VENV)/.lab $(VENV)/.runtime-$(TRACK) ## open the student notebook in JupyterLab

@@ -122,9 +122,9 @@ def main() -> None:
     if not groups:
         parser.error(f"there are no runs in {file}")
     figures = {}
-    for name, runs in groups.items():
-        figures[f"{name}_seconds_to_{SCORE}"] = seconds_to(runs, SCORE)
-        figures[f"{name}_steps_per_second"] = spread([r["steps_per_second"] for r in runs])
+    for contender, runs in groups.items():
+        figures[f"{contender}_seconds_to_{SCORE}"] = seconds_to(runs, SCORE)
+        figures[f"{contender}_steps_per_second"] = spread([r["steps_per_second"] for r in runs])
     publish(
         name,
         run,
