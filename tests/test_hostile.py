@@ -290,12 +290,12 @@ def test_parts_that_break_the_reference_kernel_break_nothing(grader, tmp_path):
         + """
 import sys
 class SimpleRecurrentAgent(SimpleRecurrentAgent):
-    module = sys.modules["measure_tensorflow"]
-    def describe(agent, module=module):
+    module = sys.modules["measure"]
+    def describe(layers, agent):
         import json
         import numpy
         layer = ("Dense", {"units": 10**9, "activation": {"class_name": "exit"}, "use_bias": True})
-        parts = {part: [layer] for part in module.PARTS}
+        parts = {part: [layer] for part in layers.PARTS}
         return {"parts": numpy.frombuffer(json.dumps(parts).encode(), numpy.uint8)}
     module._describe = describe
 """
