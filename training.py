@@ -193,7 +193,8 @@ class TrainingRun:
             MEASURED, (self.n_iterations, entropy, value_loss, norm), strict=True
         ):
             self.history[name].append(number)
-            self._log(name, number)
+            if name != "iteration":  # the log counts for itself
+                self._log(name, number)
 
     def evaluated(self, score: float) -> None:
         """Add a score to the history, and keep the agent apart if it is the best so far.

@@ -1,13 +1,20 @@
 """A small agent in a counting game: what a training run counts, keeps and brings back."""
 
+import contextlib
 import importlib
 import math
+import multiprocessing
+import random
+import sys
+import time
+from types import ModuleType, SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import training
+from tests.frameworks import each_framework
 from tests.training_setup import CountingMemory
 from training import LivePlot, TrainingDivergedError, TrainingRun, measure_rollout
 
@@ -153,6 +160,51 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_whole(setup, tmp_path, mon
     assert (tmp_path / "kungfu.npz").read_bytes() == before
 
 
+INTERVAL = 3
+
+
+def train_until_killed(framework, folder, told):
+    """Goes on from the checkpoint, in a process of its own, and tells of every rollout."""
+    clock = [0.0]  # a rollout takes a second: an interval is a number of rollouts
+    training.SECONDS_BETWEEN_CHECKPOINTS = INTERVAL
+    training.time = SimpleNamespace(monotonic=lambda: clock[0], strftime=time.strftime)
+    setup = setup_class(framework)(folder, units=200_000)
+    with contextlib.suppress(FileNotFoundError):
+        setup.run.restore()
+
+    def tell(iteration):
+        told.send(iteration)
+        clock[0] = iteration
+
+    setup.train(10**9, tell, max_minutes=math.inf)
+
+
+@each_framework
+def test_killed_at_any_moment_training_loses_one_interval_and_no_checkpoint(framework, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"tests.training_{framework}"])
+    saved = 0
+    for _ in range(10):
+        told, tell = context.Pipe(duplex=False)
+        process = context.Process(target=train_until_killed, args=(framework, tmp_path, tell))
+        process.start()
+        tell.close()
+        assert told.recv() == saved + 1
+        for _ in range(INTERVAL + 1):
+            last = told.recv()
+        time.sleep(random.uniform(0, 0.2))
+        process.kill()
+        with contextlib.suppress(EOFError):
+            while True:
+                last = told.recv()
+        process.join()
+        with np.load(tmp_path / "kungfu.npz") as checkpoint:
+            arrays = {name: checkpoint[name] for name in checkpoint}  # every byte of it is checked
+        assert saved < arrays["n_iterations"]
+        assert last - INTERVAL - 1 <= arrays["n_iterations"] <= last + 1
+        saved = int(arrays["n_iterations"])
+
+
 def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     setup.run.restore_best()
     assert "No best agent was kept" in capsys.readouterr().out
@@ -268,6 +320,33 @@ class Scripted:
     def step(self, memory, observations):
         count = memory[0] + 10
         return [count], (np.zeros((len(observations), 2)), count[:, 0])
+
+
+def test_tensorboards_log_gets_what_the_plots_show(make_setup, tmp_path, monkeypatch):
+    logged = []
+
+    class Writer:
+        def __init__(self, folder):
+            logged.append(folder)
+
+        def add_scalar(self, name, number, step):
+            logged.append((name, number, step))
+
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", SimpleNamespace(Writer=Writer))
+    setup = make_setup(tmp_path, tensorboard_folder=tmp_path / "logs")
+    setup.train(2, lambda iteration: setup.run.evaluated(10.0 * iteration))
+    history = setup.run.history
+    plotted = ("entropy", "value_loss", "gradient_norm")
+    first, second = ([(name, history[name][i], i + 1) for name in plotted] for i in (0, 1))
+    scores = [("score", 10.0, 1)], [("score", 20.0, 2)]
+    assert logged == [str(tmp_path / "logs"), *first, *scores[0], *second, *scores[1]]
+
+
+def test_tensorboards_log_says_what_it_needs(make_setup, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        make_setup(tmp_path, tensorboard_folder=tmp_path / "logs")
 
 
 def test_measure_rollout_follows_the_worked_example():
