@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from tests.frameworks import each_framework, find_variant
-from tests.notebooks import ROOT, filled, run_nbval, solution_path, student_path
+from tests.notebooks import ROOT, filled, run_nbval, solution_cells, solution_path, student_path
 
 
 def wrong(framework: str) -> nbformat.NotebookNode:
@@ -142,6 +142,22 @@ def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
     assert finished.returncode == 2
     assert f"{name} is not a notebook that can be read" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.tensorflow
+def test_the_settings_rate_is_set_but_over_no_schedule_of_ones_own():
+    import keras
+
+    (cell,) = solution_cells("training-pool")
+    set_the_rate, *_ = cell.source.partition("\n\n")
+    schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 100, 1)
+    scheduled, plain, kept = (keras.optimizers.Adam(rate) for rate in (schedule, 0.1, 0.1))
+    exec(set_the_rate, {"optimizer": scheduled, "learning_rate": 0.25})
+    exec(set_the_rate, {"optimizer": plain, "learning_rate": 0.25})
+    exec(set_the_rate, {"optimizer": kept, "learning_rate": None})
+    assert scheduled.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.1
+    assert float(plain.learning_rate) == 0.25
+    assert float(kept.learning_rate) == pytest.approx(0.1)
 
 
 @each_framework
