@@ -230,6 +230,7 @@ class StudentTraining:
 
     def update(self) -> None:
         """Plays a rollout and learns from it."""
+        self.code["set_learning_rate"](self.run.n_iterations + 1)
         memory = list(self.pool.prev_memory_states)
         rollout = self.pool.interact(self._n_ticks)
         loss = self.step(*rollout, memory, self._gamma)

@@ -144,20 +144,44 @@ def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
     assert "Traceback" not in finished.stderr
 
 
+def set_learning_rate(framework, settings, iteration):
+    """Runs the notebook's function of this name, with other settings than its own."""
+    (cell,) = solution_cells("training-pool", framework=framework)
+    before, pool, _ = cell.source.partition("pool = ")
+    assert pool
+    exec(before, settings)
+    settings["set_learning_rate"](iteration)
+
+
 @pytest.mark.tensorflow
-def test_the_settings_rate_is_set_but_over_no_schedule_of_ones_own():
+def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched():
     import keras
 
-    (cell,) = solution_cells("training-pool")
-    set_the_rate, *_ = cell.source.partition("\n\n")
     schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 100, 1)
     scheduled, plain, kept = (keras.optimizers.Adam(rate) for rate in (schedule, 0.1, 0.1))
-    exec(set_the_rate, {"optimizer": scheduled, "learning_rate": 0.25})
-    exec(set_the_rate, {"optimizer": plain, "learning_rate": 0.25})
-    exec(set_the_rate, {"optimizer": kept, "learning_rate": None})
+    settings = {"learning_rate": 0.25, "rollouts_to_half_rate": 400}
+    set_learning_rate("tensorflow", {**settings, "optimizer": scheduled}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": plain}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": kept, "learning_rate": None}, 400)
     assert scheduled.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.1
-    assert float(plain.learning_rate) == 0.25
+    assert float(plain.learning_rate) == 0.125
     assert float(kept.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.pytorch
+def test_the_rate_of_every_parameter_falls_unless_ones_own_is_kept():
+    import torch
+
+    def make_optimizer():
+        groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.2}]
+        return torch.optim.Adam(groups, lr=0.1)
+
+    plain, kept = make_optimizer(), make_optimizer()
+    settings = {"learning_rate": 0.25, "rollouts_to_half_rate": 400}
+    set_learning_rate("pytorch", {**settings, "opt": plain}, 400)
+    set_learning_rate("pytorch", {**settings, "opt": kept, "learning_rate": None}, 400)
+    assert [group["lr"] for group in plain.param_groups] == [0.125, 0.125]
+    assert [group["lr"] for group in kept.param_groups] == [0.1, 0.2]
 
 
 @each_framework
