@@ -543,8 +543,16 @@ def large_kernel(kit):
         yield kernel
 
 
-def play_short_games(kernel, framework, path, n_games=2):
-    """Plays the solution's agent with some weights; returns the result and one game's actions."""
+def play_short_games(kernel, framework, path, n_games=2, edit=("", "")):
+    """Plays the solution's agent with some weights; returns the result and one game's actions.
+
+    Args:
+        kernel: plays.
+        framework: whose solution.
+        path: of the weights.
+        n_games: how many.
+        edit: what to replace in the agent's cell, and by what.
+    """
     recorded, rules = [], TRACKS[framework].play
     rules = dataclasses.replace(
         rules,
@@ -553,7 +561,8 @@ def play_short_games(kernel, framework, path, n_games=2):
         n_games=n_games,
     )
     imports, agent = solution_cells("imports", "agent-exercise", framework=framework)
-    sources = [*needed_statements(imports.source, agent.source), agent.source]
+    answer = agent.source.replace(*edit)
+    sources = [*needed_statements(imports.source, answer), answer]
     return play(kernel, sources, path, rules, seed=1), *recorded
 
 
@@ -563,6 +572,17 @@ def test_the_solution_plays_by_the_weights_given(large_kernel, tmp_path, framewo
     arrays[LOGITS[framework] + 1][3] = 50
     path = npz(tmp_path / "w.npz", *arrays)
     result, actions = play_short_games(large_kernel, framework, path)
+    assert len(result.scores) == 2
+    assert actions == [3] * 30
+
+
+@pytest.mark.pytorch
+def test_layers_that_make_their_weights_at_the_first_tick_play(large_kernel, tmp_path):
+    arrays = [np.zeros(shape, np.float16) for shape in SHAPES["pytorch"]]
+    arrays[LOGITS["pytorch"] + 1][3] = 50
+    path = npz(tmp_path / "w.npz", *arrays)
+    edit = ("nn.Linear(512, 128)", "nn.LazyLinear(128)")
+    result, actions = play_short_games(large_kernel, "pytorch", path, edit=edit)
     assert len(result.scores) == 2
     assert actions == [3] * 30
 

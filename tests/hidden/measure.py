@@ -31,7 +31,7 @@ WORDS += ("sigmoid", "softmax")  # that a setting may be
 
 
 class Layers(Protocol):
-    """The layers of a framework that can be described by a few plain settings.
+    """A framework's agents, and those of its layers that a few plain settings describe.
 
     Attributes:
         STANDARD: for the name of each such class its settings, by name.
@@ -61,6 +61,9 @@ class Layers(Protocol):
     ) -> None:
         """Makes an agent of parts, each a list of layers, and gives them weights."""
 
+    def agent_to_optimize(self) -> Any:
+        """Returns as much of an agent as an optimizer may be made for."""
+
 
 def make_measuring(framework: str, layers: Layers) -> Callable[..., bytes]:
     """Returns `run(exercise, sources, inputs)` for a framework."""
@@ -71,15 +74,20 @@ def make_measuring(framework: str, layers: Layers) -> Callable[..., bytes]:
         "loss": measure_loss,
         "optimizer": measure_optimizer,
     }
-    return functools.partial(run, measures)
+    return functools.partial(run, layers, measures)
 
 
 def run(
-    measures: dict[str, Callable[..., Arrays]], exercise: str, sources: list[str], inputs: Arrays
+    layers: Layers,
+    measures: dict[str, Callable[..., Arrays]],
+    exercise: str,
+    sources: list[str],
+    inputs: Arrays,
 ) -> bytes:
     """Runs the cells that make an exercise's names, then measures them.
 
     Args:
+        layers: the framework's.
         measures: what measures, by the exercise.
         exercise: `agent`, `loss` or `optimizer`.
         sources: cells to run in a namespace of their own, the answer last. Cells before the last
@@ -94,9 +102,6 @@ def run(
     env = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
         action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
     )
-    # Some optimizers are made for an agent's weights.
-    point = np.zeros((1, 1), np.float32)
-    agent = checks.framework.StandInAgent(point, point[..., None], None, None)
     try:
         namespace = run_cells(
             exercise,
@@ -105,7 +110,7 @@ def run(
             obs_shape=shape,
             gamma=0.99,
             env=env,
-            agent=agent,
+            agent=layers.agent_to_optimize(),
         )
         results = measures[exercise](namespace, inputs)
     except BaseException as error:  # the student's code may raise anything
@@ -288,4 +293,6 @@ def measure_optimizer(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
     if not framework.is_optimizer(optimizer):
         words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
         return {"error": text(words)}
-    return {"path": framework.descend(optimizer, inputs["start"], n_steps=3)}
+    path = framework.descend(optimizer, inputs["start"], n_steps=3)
+    # However many weights there are, three of them tell.
+    return {"path": path[:, np.arange(3) % path.shape[1]]}

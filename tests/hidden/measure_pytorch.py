@@ -9,6 +9,34 @@ import torch
 from measure import make_measuring
 from torch import nn
 
+
+class AnyAgent(nn.Linear):
+    """Has a layer of every name: optimizers may treat layers differently, whatever they are."""
+
+    def __init__(self):
+        super().__init__(2, 1)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name in ("weight", "bias"):
+                raise
+            # Not by add_module, which asks first whether there is such a thing.
+            return self._modules.setdefault(name, AnyLayer(name))
+
+
+class AnyLayer(nn.Linear):
+    """Has weights, and is no method."""
+
+    def __init__(self, name: str):
+        super().__init__(2, 1)
+        self._name = name
+
+    def forward(self, *_: Any, **__: Any) -> None:
+        raise AttributeError(f"the agent has no method {self._name!r}")
+
+
 STANDARD = {
     "Conv2d": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias"),
     "Linear": ("in_features", "out_features", "bias"),
@@ -54,6 +82,10 @@ def rebuild(
         with torch.no_grad():
             for parameter, array in zip(part.parameters(), weights[name], strict=True):
                 parameter.copy_(torch.as_tensor(array))
+
+
+def agent_to_optimize() -> AnyAgent:
+    return AnyAgent()
 
 
 run = make_measuring("pytorch", sys.modules[__name__])

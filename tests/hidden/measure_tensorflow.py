@@ -63,4 +63,9 @@ def rebuild(
     agent.compiled_forward = tf.function(agent.forward)
 
 
+def agent_to_optimize() -> checks_tensorflow.StandInAgent:
+    point = np.zeros((1, 1), np.float32)
+    return checks_tensorflow.StandInAgent(point, point[..., None], None, None)
+
+
 run = make_measuring("tensorflow", sys.modules[__name__])

@@ -18,6 +18,8 @@ def make_player(
 
     def weights_of(agent: torch.nn.Module) -> list[torch.Tensor]:
         agent.eval()
+        # Lazy layers have no weights before the first tick.
+        agent.step(agent.get_initial_state(1), np.zeros((1, *obs_shape), np.float32))
         return list(agent.state_dict().values())
 
     def assign(tensor: torch.Tensor, array: np.ndarray) -> None:

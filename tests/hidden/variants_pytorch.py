@@ -135,6 +135,13 @@ RIGHT: Edits = {
         "another optimizer": ((ADAM, "torch.optim.RMSprop(agent.parameters(), lr=1e-4)"),),
         "with momentum": ((ADAM, "torch.optim.SGD(agent.parameters(), lr=0.01, momentum=0.9)"),),
         "weights in groups": ((ADAM, "torch.optim.AdamW([{'params': agent.parameters()}])"),),
+        "a rate for each layer": (
+            (
+                ADAM,
+                "torch.optim.Adam([{'params': agent.conv0.parameters()}, "
+                "{'params': agent.state_value.parameters(), 'lr': 1e-2}], lr=1e-3)",
+            ),
+        ),
     },
 }
 WRONG: Edits = {
