@@ -3,9 +3,9 @@
     python -m benchmarks.training_learning --minutes 60 --seeds 3
     python -m benchmarks.training_learning --minutes 5 --seeds 2 --set entropy_weight=0.01
 
-Each run trains a new agent with the notebook's settings, or others, in a process of its own. When
-its training games go better than before, the agent plays 20 games that count as an evaluation, and
-the best agent is kept. At the end that one plays 20 fresh games. Evaluations take part of the
+Each run trains a new agent with the notebook's settings, or others, in a process of its own. As
+often as in the notebook the agent plays 20 games that count as an evaluation, and the best agent
+is kept. At the end that one plays 20 fresh games. Evaluations take part of the
 minutes, the last one does not. Runs are kept in a file as they end: call it again to go on after an
 interruption, and with other settings to compare them.
 """
@@ -55,13 +55,12 @@ IDENTITY = ("settings", "minutes", "seed")
 WEIGHTS = Path(__file__).parent.parent / "runs" / "learning"
 AS_IN_NOTEBOOK = "as in the notebook"
 
-IMPROVEMENT = 1.1  # of the training games' mean since the last evaluation: the next one is due
 EVALUATION_SEED = 1_000_000  # far from the seeds of training
 FRESH_SEED = 2_000_000
 
 
 class Evaluations:
-    """Evaluates an agent when it has become better; its training keeps the best one apart.
+    """Evaluates an agent now and then; its training keeps the best one apart.
 
     Args:
         n_games: of an evaluation.
@@ -70,15 +69,11 @@ class Evaluations:
     def __init__(self, n_games: int):
         self._n_games = n_games
         self._n_evaluations = 0
-        self._evaluated_at = 0.0  # the training games' mean then
-        self._is_fresh_from = N_GAMES
 
-    def consider(self, progress: Progress, mean: float) -> None:
-        """Evaluates the agent if its training games have gone so much better since last time."""
-        is_fresh = len(progress.episode_returns) >= self._is_fresh_from
-        if is_fresh and mean >= IMPROVEMENT * self._evaluated_at:
-            self._evaluated_at = mean
-            self._is_fresh_from = len(progress.episode_returns) + N_GAMES
+    def consider(self, progress: Progress) -> None:
+        """Evaluates the agent if the notebook would do so after this rollout."""
+        training = progress.training
+        if training.run.n_iterations % training.code["evaluate_every"] == 0:
             self.evaluate(progress)
 
     def evaluate(self, progress: Progress) -> None:
@@ -122,7 +117,7 @@ def learn(
         last = progress
         curve.follow(progress)
         curve.tell(f"seed {seed}", progress)
-        evaluations.consider(progress, curve.mean)
+        evaluations.consider(progress)
         return False
 
     with TemporaryDirectory() as folder:

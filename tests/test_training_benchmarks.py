@@ -301,24 +301,18 @@ def test_never_is_later_than_any_time():
     assert [number(value) for value in seconds_to(runs, 10_000)] == ["90", "70", "never"]
 
 
-def test_an_agent_is_evaluated_when_training_goes_better(monkeypatch: pytest.MonkeyPatch):
+def test_an_agent_is_evaluated_as_often_as_in_the_notebook(monkeypatch: pytest.MonkeyPatch):
     scores = iter([100.0, 50.0])
     monkeypatch.setattr("benchmarks.training_learning._play", lambda *_: [next(scores)])
     evaluated: list[float] = []
-    training = SimpleNamespace(run=SimpleNamespace(evaluated=evaluated.append))
+    run = SimpleNamespace(evaluated=evaluated.append, n_iterations=0)
+    training = SimpleNamespace(run=run, code={"evaluate_every": 3})
     evaluations = Evaluations(n_games=1)
-
-    def consider(n_games: int, mean: float) -> None:
-        evaluations.consider(Progress(1.0, 1, [0.0] * n_games, training), mean)
-
-    consider(19, math.nan)  # too few games
-    assert evaluated == []
-    consider(20, 1000)
+    for run.n_iterations in range(1, 6):
+        evaluations.consider(Progress(1.0, 1, [], training))
     assert evaluated == [100]
-    consider(39, 2000)  # too few new ones
-    consider(40, 1099)  # hardly better
-    assert evaluated == [100]
-    consider(40, 1100)  # better, it seemed
+    run.n_iterations = 6
+    evaluations.consider(Progress(1.0, 1, [], training))
     assert evaluated == [100, 50]
 
 
