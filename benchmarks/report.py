@@ -65,7 +65,7 @@ def describe_run() -> dict[str, str]:
     return {
         "command": shlex.join([*threads, "python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{_processor()}, {cores} cores",
+        "machine": f"{_processor()}, {cores} core{'s' if cores > 1 else ''}",
         "load": f"load average {load:.1f} at the beginning",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
