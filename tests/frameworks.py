@@ -7,9 +7,8 @@ from tests.hidden.variants import Variant
 
 TRACKS = {"tensorflow": tensorflow_track.TRACK, "pytorch": pytorch_track.TRACK}
 
-each_framework = pytest.mark.parametrize(
-    "framework", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in TRACKS]
-)
+FRAMEWORKS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in TRACKS]
+each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 
 
 def each_variant(*, right: bool):
