@@ -18,20 +18,21 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from tests.browser import CHROMIUM_OPTIONS
+from tests.frameworks import FRAMEWORKS
+from tests.notebooks import ROOT, solution_cells, student_path
 
-ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.tensorflow
-
-NAME = "kungfu_a2c_tensorflow.ipynb"
 WINDOW = {"width": 1280, "height": 900}
-TIMEOUT = 90_000  # ms; TensorFlow loads in one of the cells, and the machine may be busy
+TIMEOUT = 90_000  # ms; the framework loads in one of the cells, and the machine may be busy
+OBS_SHAPE = {"tensorflow": "(42, 42, 4)", "pytorch": "(1, 42, 42)"}
+N_PANELS = {"tensorflow": 5, "pytorch": 2}  # the game, and each frame of an observation
 
 
 class Lab:
     """A notebook that is open in JupyterLab; cells go by their ids in the file."""
 
-    def __init__(self, page: Page, path: Path):
+    def __init__(self, page: Page, path: Path, framework: str):
         self.page = page
+        self.framework = framework
         self.file_cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
 
     def cell(self, cell_id: str) -> Locator:
@@ -126,9 +127,10 @@ def wait_for_address(process: subprocess.Popen, runtime: Path, log: Path) -> str
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="module")
-def lab(server, bundle, tmp_path_factory):
-    """The student notebook, open; leaves `screenshot0/notebook.png` behind, for people to see."""
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def lab(request, server, bundle, tmp_path_factory):
+    """A student notebook, open; leaves `screenshot…/notebook.png` behind, for people to see."""
+    path = bundle / student_path(request.param).name
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.fail("Chromium is needed: let root run `apt-get install chromium`.")
@@ -138,8 +140,9 @@ def lab(server, bundle, tmp_path_factory):
         page = browser.new_page(viewport=WINDOW)
         page.set_default_timeout(TIMEOUT)
         page.route("**/*", allow_local_only)
-        page.goto(f"{server}lab/tree/{NAME}")
-        opened = Lab(page, bundle / NAME)
+        # In a workspace of its own, or the notebook before would open beside it.
+        page.goto(f"{server}lab/workspaces/{request.param}/tree/{path.name}")
+        opened = Lab(page, path, request.param)
         yield opened
         opened.save_screenshot(tmp_path_factory.mktemp("screenshot") / "notebook.png")
         browser.close()
@@ -191,12 +194,12 @@ def width_of(image: Locator) -> int:
 def test_the_given_cells_run_quietly(started):
     for cell_id in cells_above_the_exercise(started):
         expect(started.errors(cell_id), cell_id).to_have_count(0)
-    expect(started.output("make-env")).to_contain_text("(42, 42, 4)")
+    expect(started.output("make-env")).to_contain_text(OBS_SHAPE[started.framework])
 
 
-def test_the_game_and_the_four_frames_are_shown(started):
+def test_the_game_and_the_frames_of_an_observation_are_shown(started):
     picture = started.output("look").locator("img")
-    assert count_panels(picture_pixels(picture)) == 5
+    assert count_panels(picture_pixels(picture)) == N_PANELS[started.framework]
 
 
 def picture_pixels(image: Locator) -> np.ndarray:
@@ -228,9 +231,8 @@ def test_an_exercise_names_its_gaps_and_passes_once_they_are_filled(started):
     assert "SyntaxError" not in message.inner_text()
     assert "Traceback" not in message.inner_text()
 
-    solution = nbformat.read(ROOT / "solutions" / NAME, as_version=4)
-    answer = next(cell.source for cell in solution.cells if cell.id == "agent-exercise")
-    started.fill("agent-exercise", answer)
+    [answer] = solution_cells("agent-exercise", framework=started.framework)
+    started.fill("agent-exercise", answer.source)
     started.run("agent-exercise")
     expect(started.errors("agent-exercise")).to_have_count(0)
     started.run("agent-check")
