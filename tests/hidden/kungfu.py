@@ -8,8 +8,9 @@ written out can be judged too:
 
 -   `sure`: a logit of 40 on each played action makes it certain: only the value loss is left;
 -   `uniform`: equal logits: played actions are pushed by their advantage, and by nothing else;
--   `idle`: no rewards, no values: only the entropy is left;
--   `peaked` minus `idle`, which have the same logits: the policy's gradient;
+-   `idle`: no rewards, no values: only the entropy is left, and where an advantage is wrong even
+    then, the difference that `entropy_weight` makes;
+-   `peaked` without the entropy of `idle`, which has the same logits: the policy's gradient;
 -   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
 """
 
@@ -27,6 +28,7 @@ N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 3, 4, 14
 # Games end at the first tick, in the middle, at T - 1 and at T.
 ENDS = np.array([[0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [1, 1, 1, 0, 1]], np.float32)
 FIRST_GAME = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)
+ENTROPY_WEIGHT = 0.01
 OTHER_VALUE_WEIGHT, OTHER_ENTROPY_WEIGHT = 1.7, 0.23
 NO_VALUE_MOVES, NO_LOGIT_MOVES = "no value moves", "no logit moves"
 NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
@@ -63,7 +65,7 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
         "memory": generator.uniform(5, 50, N_GAMES).astype(np.float32),
         "gamma": np.array(generator.uniform(0.6, 0.9)),
         "value_loss_weight": np.array(1.0),
-        "entropy_weight": np.array(0.01),
+        "entropy_weight": np.array(ENTROPY_WEIGHT),
     }
     zeros = np.zeros(shape, np.float32)
     ends = {"is_not_done": ENDS, "rewards": rewards * ENDS}
@@ -74,6 +76,7 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
         "values": np.where(FIRST_GAME, plain["values"], other),
     }
     idle = {"rewards": zeros, "values": zeros}
+    heavy_entropy = {"entropy_weight": np.array(OTHER_ENTROPY_WEIGHT)}
     cases = {
         "peaked": {},
         "idle": idle,
@@ -85,7 +88,8 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
         "sure_other_end": {"logits": sure, **other_end},
         "peaked_other_end": other_end,
         "sure_weighted": {"logits": sure, "value_loss_weight": np.array(OTHER_VALUE_WEIGHT)},
-        "idle_weighted": {**idle, "entropy_weight": np.array(OTHER_ENTROPY_WEIGHT)},
+        "idle_weighted": {**idle, **heavy_entropy},
+        "uniform_idle_weighted": {"logits": np.zeros_like(peaked), **idle, **heavy_entropy},
     }
     return {
         f"{name}/{field}": value
@@ -220,8 +224,29 @@ def _policy_moves(measured: Arrays, case: str) -> np.ndarray:
     return moves - _entropy_moves(measured)
 
 
-def _entropy_moves(measured: Arrays) -> np.ndarray:
-    return measured["idle/logit_moves"] / _steps(measured, "idle")
+def _entropy_moves(measured: Arrays, case: str = "idle") -> np.ndarray:
+    """How the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
+    cases = case, f"{case}_weighted"
+    moves = (measured[f"{name}/logit_moves"] / _steps(measured, name) for name in cases)
+    return _entropy_alone(measured, *moves)
+
+
+def _entropy_loss(measured: Arrays) -> np.ndarray:
+    """What the entropy term alone adds to the loss."""
+    return _entropy_alone(measured, measured["idle/loss"], measured["idle_weighted/loss"])
+
+
+def _entropy_alone(measured: Arrays, lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
+    """Isolates the entropy in what an idle case gives with either weight of it."""
+    if not _is_entropy_weighed(measured):
+        return lightly
+    return (heavily - lightly) * ENTROPY_WEIGHT / (OTHER_ENTROPY_WEIGHT - ENTROPY_WEIGHT)
+
+
+def _is_entropy_weighed(measured: Arrays) -> bool:
+    """Whether `entropy_weight` makes a difference where no action is better than another."""
+    difference = measured["idle_weighted/logit_moves"] - measured["idle/logit_moves"]
+    return bool(np.any(np.abs(difference) > NOTHING))
 
 
 def _pushes(measured: Arrays) -> np.ndarray:
@@ -231,8 +256,7 @@ def _pushes(measured: Arrays) -> np.ndarray:
     advantage times a constant, `[n_games, rollout_length]`.
     """
     moves = measured["uniform/logit_moves"] / _steps(measured, "uniform")
-    moves = moves - measured["uniform_idle/logit_moves"] / _steps(measured, "uniform_idle")
-    moves = moves[:, :ROLLOUT_LENGTH]
+    moves = (moves - _entropy_moves(measured, "uniform_idle"))[:, :ROLLOUT_LENGTH]
     actions = measured["inputs/uniform/actions"][:, :ROLLOUT_LENGTH]
     played = np.take_along_axis(moves, actions[..., None], axis=-1)[..., 0]
     return played - (moves.sum(axis=-1) - played) / (N_ACTIONS - 1)
@@ -335,8 +359,8 @@ def _policy_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 
 
 def _entropy_value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    losses = [arrays["idle/loss"] for arrays in accepted]
-    return "" if is_close(measured["idle/loss"], *losses) else "its value is another"
+    right = map(_entropy_loss, accepted)
+    return "" if is_close(_entropy_loss(measured), *right) else "its value is another"
 
 
 def _entropy_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
@@ -393,7 +417,11 @@ def _weights_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     if not is_close(values[0], OTHER_VALUE_WEIGHT * values[1], tolerance=1e-3):
         return "value_loss_weight does not weigh the value loss"
     entropy = measured["idle_weighted/logit_moves"], measured["idle/logit_moves"]
-    if not is_close(entropy[0], OTHER_ENTROPY_WEIGHT / 0.01 * entropy[1], tolerance=1e-3):
+    is_all = is_close(
+        entropy[0], OTHER_ENTROPY_WEIGHT / ENTROPY_WEIGHT * entropy[1], tolerance=1e-3
+    )
+    # A wrong advantage may push actions even here, and has been told.
+    if not (is_all or (_is_entropy_weighed(measured) and _advantage_problem(measured, accepted))):
         return "entropy_weight does not weigh the entropy"
     return ""
 
@@ -474,7 +502,7 @@ _LOSS_PARTS = (
         "entropy: its value",
         2,
         _entropy_value_problem,
-        lambda m: [m["idle/loss"]],
+        lambda m: [_entropy_loss(m)],
     ),
     Part(
         "entropy_gradient",

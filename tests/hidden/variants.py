@@ -345,6 +345,12 @@ IDEAS: dict[str, dict[str, Idea]] = {
             ("advantage",),
             "An advantage says how much better than expected it went: the expectation is missing.",
         ),
+        "every action praised alike": Idea(
+            "each played action should be pushed by its own advantage",
+            ("advantage",),
+            "Praise that is the same for every action teaches nothing: an advantage says how much "
+            "better than expected it went.",
+        ),
         "probability instead of its logarithm": Idea(
             "the probability stands where its logarithm should",
             ("policy_gradient",),

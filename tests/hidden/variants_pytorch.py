@@ -224,6 +224,7 @@ WRONG: Edits = {
         ),
         "one-step advantage": ((ADVANTAGE, f"advantage = {TD_TARGET} - V_t"),),
         "return without a baseline": ((ADVANTAGE, "advantage = cumulative_returns"),),
+        "every action praised alike": ((ADVANTAGE, "advantage = torch.ones_like(V_t)"),),
         "probability instead of its logarithm": (
             (J_HAT, "J_hat += torch.mean(torch.exp(logpi_a_s_t) * advantage)"),
         ),

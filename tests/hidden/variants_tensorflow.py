@@ -208,6 +208,7 @@ WRONG: Edits = {
         ),
         "one-step advantage": ((ADVANTAGE, f"advantage = {TD_TARGET} - V_t"),),
         "return without a baseline": ((ADVANTAGE, "advantage = cumulative_returns"),),
+        "every action praised alike": ((ADVANTAGE, "advantage = tf.ones_like(V_t)"),),
         "probability instead of its logarithm": (
             (J_HAT, "J_hat += tf.reduce_mean(tf.exp(logpi_a_s_t) * advantage)"),
         ),
