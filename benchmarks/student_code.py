@@ -200,7 +200,8 @@ def load_make_env(settings: Settings, **options: Any) -> Callable[[], Any]:
 class StudentTraining:
     """Trains as the notebook's loop does: `update` is one rollout and one gradient step.
 
-    Plots and evaluations are not part of it; checkpoints are.
+    Plots are not part of it, and no fresh games decide when it is over; keeping the best agent and
+    checkpoints are.
 
     Args:
         settings: as `read_settings` returns them.
@@ -235,6 +236,9 @@ class StudentTraining:
         rollout = self.pool.interact(self._n_ticks)
         loss = self.step(*rollout, memory, self._gamma)
         self.run.record(loss, rollout)
+        returns = self.pool.episode_returns[-self.settings["n_training_games"] :]
+        if returns and self.run.n_iterations % self.code["evaluate_every"] == 0:
+            self.run.evaluated(np.mean(returns))
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
     python -m benchmarks.training_learning --minutes 60 --seeds 3
     python -m benchmarks.training_learning --minutes 5 --seeds 2 --set entropy_weight=0.01
 
-Each run trains a new agent with the notebook's settings, or others, in a process of its own. As
-often as in the notebook the agent plays 20 games that count as an evaluation, and the best agent
-is kept. At the end that one plays 20 fresh games. Evaluations take part of the
-minutes, the last one does not. Runs are kept in a file as they end: call it again to go on after an
-interruption, and with other settings to compare them.
+Each run trains a new agent with the notebook's settings, or others, in a process of its own. At the
+end the best agent that training has kept plays 20 fresh games. Runs are kept in a file as they end:
+call it again to go on after an interruption, and with other settings to compare them.
 """
 
 import argparse
 import contextlib
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +41,7 @@ from benchmarks.run_log import Run, RunLog
 from benchmarks.student_code import (
     Progress,
     Settings,
+    StudentTraining,
     add_track,
     parse_change,
     read_settings,
@@ -55,46 +55,21 @@ IDENTITY = ("settings", "minutes", "seed")
 WEIGHTS = Path(__file__).parent.parent / "runs" / "learning"
 AS_IN_NOTEBOOK = "as in the notebook"
 
-EVALUATION_SEED = 1_000_000  # far from the seeds of training
-FRESH_SEED = 2_000_000
+FRESH_SEED = 2_000_000  # far from the seeds of training
 
 
-class Evaluations:
-    """Evaluates an agent now and then; its training keeps the best one apart.
-
-    Args:
-        n_games: of an evaluation.
-    """
-
-    def __init__(self, n_games: int):
-        self._n_games = n_games
-        self._n_evaluations = 0
-
-    def consider(self, progress: Progress) -> None:
-        """Evaluates the agent if the notebook would do so after this rollout."""
-        training = progress.training
-        if training.run.n_iterations % training.code["evaluate_every"] == 0:
-            self.evaluate(progress)
-
-    def evaluate(self, progress: Progress) -> None:
-        """Lets the agent play."""
-        seed = EVALUATION_SEED + 1000 * self._n_evaluations
-        self._n_evaluations += 1
-        progress.training.run.evaluated(np.mean(_play(progress, self._n_games, seed)))
-
-
-def _play(progress: Progress, n_games: int, seed: int) -> list[float]:
-    code = progress.training.code
+def _play(training: StudentTraining, n_games: int, seed: int) -> list[float]:
+    code = training.code
     return code["play_games"](
         code["agent"], code["make_env"], n_games, vectorization_mode="ale_threads", seed=seed
     )
 
 
-def _hand_in(progress: Progress, weights: Path) -> None:
+def _hand_in(training: StudentTraining, weights: Path) -> None:
     """Writes an agent's weights as students do."""
     weights.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        run_cells(["hand-in"], progress.training.code, progress.training.settings)
+        run_cells(["hand-in"], training.code, training.settings)
         shutil.move("kungfu_weights.npz", weights.absolute())
 
 
@@ -107,30 +82,27 @@ def learn(
         settings: as `student_code.read_settings` returns them.
         minutes: of training.
         seed: of agent and games.
-        n_games: of an evaluation.
+        n_games: that the best agent plays at the end.
         weights: where to leave the best agent's weights, in the form that students hand in.
     """
-    curve, evaluations, last = LearningCurve(), Evaluations(n_games), None
+    curve, last = LearningCurve(), None
 
     def on_progress(progress: Progress) -> bool:
         nonlocal last
         last = progress
         curve.follow(progress)
         curve.tell(f"seed {seed}", progress)
-        evaluations.consider(progress)
         return False
 
     with TemporaryDirectory() as folder:
         ended_well = train(settings, minutes, seed, folder, on_progress)
         if last is None:
             raise RuntimeError("training diverged in its very first rollout")
-        if ended_well:
-            evaluations.evaluate(last)
         evaluation = None
-        if last.training.run.rewards_history:
+        if ended_well or last.training.run.best_score > -math.inf:
             last.training.run.restore_best()
-            evaluation = _play(last, n_games, FRESH_SEED + 1000 * seed)
-            _hand_in(last, weights)
+            evaluation = _play(last.training, n_games, FRESH_SEED + 1000 * seed)
+            _hand_in(last.training, weights)
     return {
         "has_diverged": not ended_well,
         "evaluation": evaluation,

@@ -1,13 +1,16 @@
 """The student notebook as a whole, run by plain `pytest --nbval` as on a student's machine."""
 
+import contextlib
 import functools
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 
 from tests.frameworks import each_framework, find_variant
@@ -182,6 +185,71 @@ def test_the_rate_of_every_parameter_falls_unless_ones_own_is_kept():
     set_learning_rate("pytorch", {**settings, "opt": kept, "learning_rate": None}, 400)
     assert [group["lr"] for group in plain.param_groups] == [0.125, 0.125]
     assert [group["lr"] for group in kept.param_groups] == [0.1, 0.2]
+
+
+class RunOfLooks:
+    """Stands in for a `TrainingRun`; every game played for training brings 100 points a rollout."""
+
+    def __init__(self, pool):
+        self._pool = pool
+        self.n_iterations = 0
+        self.scores: list[float] = []
+
+    def compiled(self, train_on_rollout):
+        return train_on_rollout
+
+    @contextlib.contextmanager
+    def progress(self, max_iterations, max_minutes):
+        yield range(1, max_iterations + 1)
+
+    def record(self, loss, rollout):
+        self.n_iterations += 1
+        if self.n_iterations > 3:
+            self._pool.episode_returns.append(100.0 * self.n_iterations)
+
+    def measure(self, *_):
+        pass
+
+    def evaluated(self, score):
+        self.scores.append(float(score))
+
+
+@each_framework
+@pytest.mark.parametrize(("stop_when_passed", "n_rollouts"), [(True, 12), (False, 14)])
+def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n_rollouts, capsys):
+    (cell,) = solution_cells("train", framework=framework)
+    pool = SimpleNamespace(prev_memory_states=[], episode_returns=[], interact=lambda n: ())
+    run = RunOfLooks(pool)
+    fresh_games, rates = [[899.0], [901.0]], []
+    names = {
+        "run": run,
+        "pool": pool,
+        "np": np,
+        "train_on_rollout": lambda *_: 0.0,
+        "draw_history": None,
+        "LivePlot": lambda draw: SimpleNamespace(update=lambda **_: None),
+        "set_learning_rate": rates.append,
+        "play_games": lambda *_, **__: fresh_games.pop(0),
+        "agent": None,
+        "make_env": None,
+        "gamma": 0.99,
+        "n_steps": 2,
+        "n_training_games": 3,
+        "max_iterations": 14,
+        "max_minutes": 1,
+        "measure_every": 5,
+        "evaluate_every": 2,
+        "passing_score": 900,
+        "stop_when_passed": stop_when_passed,
+    }
+    exec(cell.source, names)
+
+    assert rates == [*range(1, n_rollouts + 1)]
+    assert np.isnan(run.scores[0])
+    # The mean of the last three games, every second rollout: at rollout 10 it has crossed.
+    assert run.scores[1:] == [400, 500, 700, 900, 1100, 1300][: n_rollouts // 2 - 1]
+    assert ("The homework is passed!" in capsys.readouterr().out) == stop_when_passed
+    assert fresh_games == ([] if stop_when_passed else [[899.0], [901.0]])
 
 
 @each_framework

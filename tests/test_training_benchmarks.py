@@ -10,7 +10,6 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -22,7 +21,7 @@ from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
 from benchmarks.student_code import Progress, parse_change, read_settings
-from benchmarks.training_learning import Evaluations, group, label
+from benchmarks.training_learning import group, label
 from benchmarks.training_profile import Stopwatch
 from tests.frameworks import each_framework
 
@@ -299,21 +298,6 @@ def test_never_is_later_than_any_time():
     runs = [{"seconds_to": {"10000": seconds}} for seconds in (70.0, None, 90.0)]
     assert seconds_to(runs, 10_000) == (90, 70, math.inf)
     assert [number(value) for value in seconds_to(runs, 10_000)] == ["90", "70", "never"]
-
-
-def test_an_agent_is_evaluated_as_often_as_in_the_notebook(monkeypatch: pytest.MonkeyPatch):
-    scores = iter([100.0, 50.0])
-    monkeypatch.setattr("benchmarks.training_learning._play", lambda *_: [next(scores)])
-    evaluated: list[float] = []
-    run = SimpleNamespace(evaluated=evaluated.append, n_iterations=0)
-    training = SimpleNamespace(run=run, code={"evaluate_every": 3})
-    evaluations = Evaluations(n_games=1)
-    for run.n_iterations in range(1, 6):
-        evaluations.consider(Progress(1.0, 1, [], training))
-    assert evaluated == [100]
-    run.n_iterations = 6
-    evaluations.consider(Progress(1.0, 1, [], training))
-    assert evaluated == [100, 50]
 
 
 def test_the_log_resumes_and_refuses_what_it_did_not_write(tmp_path: Path):
