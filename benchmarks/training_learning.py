@@ -164,9 +164,15 @@ def describe(groups: dict[str, list[Run]]) -> str:
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Spread]:
-    """Returns what the longest runs with the notebook's own settings came to."""
-    figures = {f"seconds_to_{score}_median": seconds_to(runs, score) for score in SCORES}
-    best = evaluated(runs)
+    """Returns what runs with the same settings came to.
+
+    Times are those of all runs that were given enough of it, at least a quarter of the longest
+    one's; the best mean is that of the longest.
+    """
+    longest = max(run["minutes"] for run in runs)
+    given_time = [run for run in runs if run["minutes"] >= longest / 4]
+    figures = {f"seconds_to_{score}_median": seconds_to(given_time, score) for score in SCORES}
+    best = evaluated([run for run in runs if run["minutes"] == longest])
     return figures | ({"best_mean": best} if best else {})
 
 
@@ -214,7 +220,6 @@ def main() -> None:
         parser.error(f"there are no runs in {file}")
     groups = group(log.runs, notebook)
     own = [r for r in log.runs if label(r["settings"], notebook) == AS_IN_NOTEBOOK]
-    longest = [r for r in own if r["minutes"] == max(r["minutes"] for r in own)]
     publish(
         name,
         run,
@@ -224,7 +229,7 @@ def main() -> None:
             describe(groups),
             where_they_ran(log.runs),
         ],
-        figures_of(longest) if longest else {},
+        figures_of(own) if own else {},
         [{k: v for k, v in r.items() if k != "curve"} for r in log.runs],
         write=arguments.write,
         draw=lambda path: draw_curves(path, groups),

@@ -21,7 +21,7 @@ from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
 from benchmarks.student_code import Progress, parse_change, read_settings
-from benchmarks.training_learning import group, label
+from benchmarks.training_learning import figures_of, group, label
 from benchmarks.training_profile import Stopwatch
 from tests.frameworks import each_framework
 
@@ -298,6 +298,19 @@ def test_never_is_later_than_any_time():
     runs = [{"seconds_to": {"10000": seconds}} for seconds in (70.0, None, 90.0)]
     assert seconds_to(runs, 10_000) == (90, 70, math.inf)
     assert [number(value) for value in seconds_to(runs, 10_000)] == ["90", "70", "never"]
+
+
+def test_figures_are_those_of_runs_that_were_given_time():
+    def run(minutes: float, seconds: float | None, mean: float) -> dict:
+        seconds_to = {"10000": seconds, "25000": None}
+        return {"minutes": minutes, "seconds_to": seconds_to, "evaluation": [mean, mean]}
+
+    figures = figures_of([run(60, 200, 4e4), run(30, 300, 2e4), run(15, None, 1e4), run(5, 9, 1)])
+    assert figures == {
+        "seconds_to_10000_median": (300, 200, math.inf),
+        "seconds_to_25000_median": (math.inf, math.inf, math.inf),
+        "best_mean": (4e4, 4e4, 4e4),
+    }
 
 
 def test_the_log_resumes_and_refuses_what_it_did_not_write(tmp_path: Path):
