@@ -157,16 +157,20 @@ def set_learning_rate(framework, settings, iteration):
 
 
 @pytest.mark.tensorflow
-def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched():
+def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched(recwarn):
     import keras
 
     schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 100, 1)
-    scheduled, plain, kept = (keras.optimizers.Adam(rate) for rate in (schedule, 0.1, 0.1))
-    settings = {"learning_rate": 0.25, "rollouts_to_half_rate": 400}
+    rates = schedule, lambda: 0.1, 0.1, 0.1
+    scheduled, called, plain, kept = map(keras.optimizers.Adam, rates)
+    settings = {"keras": keras, "learning_rate": 0.25, "rollouts_to_half_rate": 400}
     set_learning_rate("tensorflow", {**settings, "optimizer": scheduled}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": called}, 400)
+    assert not recwarn.list
     set_learning_rate("tensorflow", {**settings, "optimizer": plain}, 400)
     set_learning_rate("tensorflow", {**settings, "optimizer": kept, "learning_rate": None}, 400)
     assert scheduled.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.1
+    assert called.learning_rate == 0.1
     assert float(plain.learning_rate) == 0.125
     assert float(kept.learning_rate) == pytest.approx(0.1)
 
