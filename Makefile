@@ -44,7 +44,7 @@ test: $(VENV)/.test chromium bubblewrap ## run the project's own checks and test
 	$(RUN) -m pytest tests
 
 .PHONY: train
-train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent [MINUTES=number]
+train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent until it passes [or MINUTES=number]
 	$(RUN) solutions/train.py --track $(TRACK) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: bench

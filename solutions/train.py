@@ -1,8 +1,10 @@
 """Runs a solution notebook from top to bottom, training included, without a browser.
 
-    python solutions/train.py --minutes 6
+    python solutions/train.py
+    python solutions/train.py --minutes 60
 
-What the notebook prints appears on the terminal while it runs. Everything it makes is left in a
+Training ends as in the notebook, when the homework is passed, or after so many minutes, passed or
+not. What the notebook prints appears on the terminal while it runs. Everything it makes is left in a
 new folder below `runs/`: the executed notebook, the same as an HTML page whose plots show and whose
 video plays anywhere, all videos, the checkpoint, and the weights file to hand in.
 """
@@ -53,7 +55,7 @@ def make_page(notebook: Any) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow", "pytorch"])
-    parser.add_argument("--minutes", type=float, default=6, help="minutes to train (default: 6)")
+    parser.add_argument("--minutes", type=float, help="to train (default: until it has passed)")
     parser.add_argument("--folder", type=Path, help="where to leave it all; must not exist yet")
     arguments = parser.parse_args()
     started = time.strftime("%Y-%m-%d-%H%M%S")
@@ -64,7 +66,8 @@ def main() -> int:
         parser.error(f"{folder} exists already, and what is in it would be lost")
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
-    with_settings(notebook, f"max_minutes = {arguments.minutes}\nstop_when_passed = False")
+    if arguments.minutes is not None:
+        with_settings(notebook, f"max_minutes = {arguments.minutes}\nstop_when_passed = False")
 
     client = TalkingClient(
         notebook,
