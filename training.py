@@ -60,7 +60,7 @@ class TrainingRun:
         n_iterations: Number of rollouts learnt from.
         n_steps: Number of steps learnt from.
         history: A list of numbers for each name in `MEASURED`, one for each call of `measure`.
-        rewards_history: A score for each call of `evaluated`.
+        rewards_history: A score for each call of `evaluated` or `evaluate_recent`.
         best_score: The highest of them, that of the agent kept apart; -inf before there is one.
 
     Raises:
@@ -91,6 +91,7 @@ class TrainingRun:
         self._owns_files = False
         self._saved_at = time.monotonic()
         self._losses: list[float] = []
+        self._n_games_that_count_no_more = 0  # of the pool's: an agent that is gone played them
         self._bar = tqdm(disable=True)
         self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
 
@@ -195,6 +196,29 @@ class TrainingRun:
             self.history[name].append(number)
             if name != "iteration":  # the log counts for itself
                 self._log(name, number)
+
+    def evaluate_recent(self, n_games: int, go_back_below: float = 0) -> float:
+        """Score the agent by the games of the pool that ended last, which costs nothing.
+
+        Policies break down now and then, and do not recover: an agent that scores much less than
+        its best gets the weights of its best back.
+
+        Args:
+            n_games: How many games count: those that the pool plays side by side.
+            go_back_below: How much less, as a part of the best score; 0 never goes back.
+
+        Returns:
+            Their mean points; NaN while fewer have ended, since those that end first are those that
+            went wrong.
+        """
+        returns = self._pool.episode_returns[self._n_games_that_count_no_more :][-n_games:]
+        score = float(np.mean(returns)) if len(returns) == n_games else math.nan
+        self.evaluated(score)
+        if score < go_back_below * self.best_score:
+            print("\nThese games went much worse than the best ones. ", end="")
+            self.restore_best()
+            self._n_games_that_count_no_more = len(self._pool.episode_returns)
+        return score
 
     def evaluated(self, score: float) -> None:
         """Add a score to the history, and keep the agent apart if it is the best so far.

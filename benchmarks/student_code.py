@@ -236,9 +236,9 @@ class StudentTraining:
         rollout = self.pool.interact(self._n_ticks)
         loss = self.step(*rollout, memory, self._gamma)
         self.run.record(loss, rollout)
-        returns = self.pool.episode_returns[-self.settings["n_training_games"] :]
-        if returns and self.run.n_iterations % self.code["evaluate_every"] == 0:
-            self.run.evaluated(np.mean(returns))
+        if self.run.n_iterations % self.code["evaluate_every"] == 0:
+            settings = self.settings
+            self.run.evaluate_recent(settings["n_training_games"], settings["go_back_below"])
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@
     python solutions/train.py --minutes 60
 
 Training ends as in the notebook, when the homework is passed, or after so many minutes, passed or
-not. What the notebook prints appears on the terminal while it runs. Everything it makes is left in a
-new folder below `runs/`: the executed notebook, the same as an HTML page whose plots show and whose
-video plays anywhere, all videos, the checkpoint, and the weights file to hand in.
+not. What the notebook prints appears on the terminal while it runs. Everything it makes is left in
+a new folder below `runs/`: the executed notebook, the same as an HTML page whose plots show and
+whose video plays anywhere, all videos, the checkpoint, and the weights file to hand in.
 """
 
 import argparse

@@ -191,13 +191,12 @@ def test_the_rate_of_every_parameter_falls_unless_ones_own_is_kept():
     assert [group["lr"] for group in kept.param_groups] == [0.1, 0.2]
 
 
-class RunOfLooks:
-    """Stands in for a `TrainingRun`; every game played for training brings 100 points a rollout."""
+class RunOfScores:
+    """Stands in for a `TrainingRun` whose games bring 100 points more in each rollout."""
 
-    def __init__(self, pool):
-        self._pool = pool
-        self.n_iterations = 0
-        self.scores: list[float] = []
+    def __init__(self):
+        self.scored: list[tuple[int, int, float]] = []
+        self._n_iterations = 0
 
     def compiled(self, train_on_rollout):
         return train_on_rollout
@@ -207,27 +206,24 @@ class RunOfLooks:
         yield range(1, max_iterations + 1)
 
     def record(self, loss, rollout):
-        self.n_iterations += 1
-        if self.n_iterations > 3:
-            self._pool.episode_returns.append(100.0 * self.n_iterations)
+        self._n_iterations += 1
 
     def measure(self, *_):
         pass
 
-    def evaluated(self, score):
-        self.scores.append(float(score))
+    def evaluate_recent(self, n_games, go_back_below):
+        self.scored.append((self._n_iterations, n_games, go_back_below))
+        return 100 * self._n_iterations
 
 
 @each_framework
 @pytest.mark.parametrize(("stop_when_passed", "n_rollouts"), [(True, 12), (False, 14)])
 def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n_rollouts, capsys):
     (cell,) = solution_cells("train", framework=framework)
-    pool = SimpleNamespace(prev_memory_states=[], episode_returns=[], interact=lambda n: ())
-    run = RunOfLooks(pool)
-    fresh_games, rates = [[899.0], [901.0]], []
+    run, rates, fresh_games = RunOfScores(), [], [[899.0], [901.0]]
     names = {
         "run": run,
-        "pool": pool,
+        "pool": SimpleNamespace(prev_memory_states=[], interact=lambda n: ()),
         "np": np,
         "train_on_rollout": lambda *_: 0.0,
         "draw_history": None,
@@ -243,15 +239,14 @@ def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n
         "max_minutes": 1,
         "measure_every": 5,
         "evaluate_every": 2,
+        "go_back_below": 0.5,
         "passing_score": 900,
         "stop_when_passed": stop_when_passed,
     }
     exec(cell.source, names)
 
     assert rates == [*range(1, n_rollouts + 1)]
-    assert np.isnan(run.scores[0])
-    # The mean of the last three games, every second rollout: at rollout 10 it has crossed.
-    assert run.scores[1:] == [400, 500, 700, 900, 1100, 1300][: n_rollouts // 2 - 1]
+    assert run.scored == [(n, 3, 0.5) for n in range(2, n_rollouts + 1, 2)]
     assert ("The homework is passed!" in capsys.readouterr().out) == stop_when_passed
     assert fresh_games == ([] if stop_when_passed else [[899.0], [901.0]])
 

@@ -219,6 +219,30 @@ def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     assert setup.run.rewards_history == [100, 50]
 
 
+def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(setup, capsys):
+    returns = setup.pool.episode_returns
+    setup.train(1)
+    returns[:] = [100.0, 100.0]
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))
+    returns.append(100.0)
+    assert setup.run.evaluate_recent(3, 0.5) == 100
+    best = setup.agent.weights()
+    setup.train(2)
+    returns.extend([40.0, 50.0, 60.0])
+    assert setup.run.evaluate_recent(3, 0.5) == 50
+    returns.extend([30.0, 40.0, 50.0])
+    assert setup.run.evaluate_recent(3, 0) == 40
+    assert setup.agent.weights() != best
+
+    assert setup.run.evaluate_recent(3, 0.5) == 40
+    assert setup.agent.weights() == best
+    assert "it scored 100" in capsys.readouterr().out
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # those games were another agent's
+    returns.extend([70.0, 80.0, 90.0])
+    assert setup.run.evaluate_recent(3, 0.5) == 80
+    assert setup.run.best_score == 100
+
+
 # Blowing up.
 
 
