@@ -164,15 +164,14 @@ def describe(groups: dict[str, list[Run]]) -> str:
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Spread]:
-    """Returns what runs with the same settings came to.
+    """Returns what runs with the same settings came to, if they were given time.
 
-    Times are those of all runs that were given enough of it, at least a quarter of the longest
-    one's; the best mean is that of the longest.
+    That is a quarter of the longest one's at least: shorter ones are there to be compared.
     """
     longest = max(run["minutes"] for run in runs)
     given_time = [run for run in runs if run["minutes"] >= longest / 4]
     figures = {f"seconds_to_{score}_median": seconds_to(given_time, score) for score in SCORES}
-    best = evaluated([run for run in runs if run["minutes"] == longest])
+    best = evaluated(given_time)
     return figures | ({"best_mean": best} if best else {})
 
 

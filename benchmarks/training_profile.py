@@ -25,7 +25,7 @@ from benchmarks.student_code import Settings, StudentTraining, add_track, read_s
 EMULATOR, PREPROCESSING, ACTING, LEARNING = "emulator", "preprocessing", "acting", "learning"
 REST = "Python and the rest"
 PARTS = (EMULATOR, PREPROCESSING, ACTING, LEARNING, REST)
-LARGE = (64, 10)
+LARGE = (64, 20)
 
 
 class Stopwatch:
