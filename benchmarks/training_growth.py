@@ -81,13 +81,13 @@ def draw(path: Path, curves: dict[str, dict[int, Measured]]) -> None:
         for panel, name in zip(column, shown, strict=True):
             values = [measured[name] for measured in curve.values()]
             panel.plot(list(curve), values, "o-", color="tab:blue")
-            panel.set_ylim(0, None)
             panel.grid(alpha=0.3)
         column[-1].set_xscale("log", base=2)
         column[-1].set_xticks(list(curve), labels=[str(size) for size in curve], minor=False)
         column[-1].set_xlabel(what)
     for panel, name in zip(panels[:, 0], shown, strict=True):
         panel.set_ylabel(MEASURED[name])
+        panel.set_ylim(0, None)  # when all curves are there: rows share it
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
