@@ -89,6 +89,21 @@ def seconds_to(runs: Iterable[Mapping[str, Any]], score: int) -> Spread:
     return spread([math.inf if seconds is None else seconds for seconds in reached])
 
 
+def steps_to(runs: Iterable[Mapping[str, Any]], score: int) -> Spread:
+    """Returns after how many environment steps runs reached a score; no machine is slow in these.
+
+    Infinity stands for runs that did not reach it.
+    """
+
+    def steps(run: Mapping[str, Any]) -> float:
+        seconds = run["seconds_to"][str(score)]
+        if seconds is None:
+            return math.inf
+        return next(steps for when, steps, _ in run["curve"] if when == round(seconds, 1))
+
+    return spread([steps(run) for run in runs])
+
+
 def where_they_ran(runs: Iterable[Mapping[str, Any]]) -> str:
     """Returns a sentence on when and on what the runs of a file were made."""
     runs = list(runs)

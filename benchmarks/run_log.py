@@ -30,15 +30,14 @@ class RunLog:
     def __init__(self, path: Path, identity: Sequence[str]):
         self._path = path
         self._identity = identity
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.runs = [self._read(line, number) for number, line in enumerate(lines, 1)]
+        self.runs = self._read_all()
 
     def __contains__(self, run: Mapping[str, Any]) -> bool:
         return self._key(run) in map(self._key, self.runs)
 
     def append(self, run: Run) -> None:
-        """Writes a finished run down."""
-        runs = [*self.runs, run]
+        """Writes a finished run down, behind those that others have written meanwhile."""
+        runs = [*self._read_all(), run]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_suffix(".part")
         with unfinished.open("w", encoding="utf-8") as file:
@@ -47,6 +46,11 @@ class RunLog:
             os.fsync(file.fileno())
         unfinished.replace(self._path)
         self.runs = runs
+
+    def _read_all(self) -> list[Run]:
+        path = self._path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [self._read(line, number) for number, line in enumerate(lines, 1)]
 
     def _read(self, line: str, number: int) -> Run:
         try:

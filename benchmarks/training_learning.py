@@ -25,6 +25,7 @@ from benchmarks.learning import (
     LearningCurve,
     draw_curves,
     seconds_to,
+    steps_to,
     where_they_ran,
 )
 from benchmarks.measuring import Spread, in_fresh_process, spread
@@ -148,13 +149,14 @@ def describe(groups: dict[str, list[Run]]) -> str:
             return "none"
         return f"{number(values.median)} ({number(values.least)} … {number(values.greatest)})"
 
-    header = ["settings", "runs", *(f"seconds to {score:,}" for score in SCORES)]
+    header = ["settings", "runs"]
+    header += [f"{what} to {score:,}" for score in SCORES for what in ("seconds", "steps")]
     header += ["best agent's mean in fresh games", "steps a second"]
     rows = [
         [
             name,
             str(len(runs)),
-            *(cell(seconds_to(runs, score)) for score in SCORES),
+            *(cell(when(runs, score)) for score in SCORES for when in (seconds_to, steps_to)),
             cell(evaluated(runs)),
             cell(spread([run["steps_per_second"] for run in runs])),
         ]
@@ -223,8 +225,9 @@ def main() -> None:
         name,
         run,
         [
-            f"Seconds until the mean of {N_GAMES} consecutive training games reached a score, and "
-            "what the best agent of each run earns. Medians, least and greatest of the runs.",
+            f"Seconds and environment steps until the mean of {N_GAMES} consecutive training games "
+            "reached a score, and what the best agent of each run earns. Medians, least and "
+            "greatest of the runs.",
             describe(groups),
             where_they_ran(log.runs),
         ],

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from benchmarks import peers
-from benchmarks.learning import LearningCurve, seconds_to
+from benchmarks.learning import LearningCurve, seconds_to, steps_to
 from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
@@ -86,7 +86,11 @@ def test_speed_prints_rates_and_their_quotients(framework):
     assert f"python -m benchmarks.training_speed --runs 1 --seconds 0.1 {' '.join(tiny)}" in report
     found = figures(report)
     rate = {name: values[0] for name, values in found.items()}
-    ratios = {"same_work_ratio": ("ours", "original"), "sb3_a2c_ratio": ("ours", "sb3_a2c")}
+    ratios = {
+        "same_work_ratio": ("ours", "original"),
+        "sb3_a2c_ratio": ("ours", "sb3_a2c"),
+        "same_work_ceiling": ("same_work_emulator", "original"),
+    }
     if framework == "tensorflow":
         ratios["same_work_xla_ratio"] = ("ours_xla", "original")
         ratios["sb3_a2c_xla_ratio"] = ("ours_xla", "sb3_a2c")
@@ -183,7 +187,7 @@ def test_learning_evaluates_the_best_agent_and_leaves_its_weights(framework, tmp
     (run,) = map(json.loads, file.read_text().splitlines())
     assert run["settings"] == read_settings({"n_training_games": 2, "n_steps": 2}, framework)
     (points,) = run["evaluation"]
-    assert row[4] == f"{number(points)} ({number(points)} … {number(points)})"
+    assert row[6] == f"{number(points)} ({number(points)} … {number(points)})"
     with np.load(run["weights"]) as weights:
         first_layer = {"tensorflow": (3, 3, 4, 32), "pytorch": (32, 1, 3, 3)}[framework]
         assert weights["arr_0"].shape == first_layer
@@ -284,6 +288,8 @@ def test_a_curve_finds_the_first_twenty_games_above_a_score():
     assert result["seconds_to"] == {"10000": 12.0, "25000": None}
     assert result["best_training_mean"] == 10_100
     assert result["curve"] == [(10.0, 100, 9_000), (12.0, 120, 9_200)]
+    assert steps_to([result], 10_000) == (120, 120, 120)
+    assert steps_to([result], 25_000) == (math.inf, math.inf, math.inf)
     assert result["steps_per_second"] == 10
     json.dumps(result)
 
@@ -323,9 +329,11 @@ def test_the_log_resumes_and_refuses_what_it_did_not_write(tmp_path: Path):
     assert {"name": "ours", "seed": 1} not in resumed
     resumed.append({"name": "ours", "seed": 1, "steps": 7})
     assert [run["steps"] for run in RunLog(file, ("name", "seed")).runs] == [5, 7]
+    log.append({"name": "ours", "seed": 2, "steps": 9})  # it has not seen the one before
+    assert [run["steps"] for run in RunLog(file, ("name", "seed")).runs] == [5, 7, 9]
 
     file.write_text(file.read_text() + '{"name": "ours"}\n')
-    with pytest.raises(ValueError, match=r"runs\.jsonl, line 3, is no finished run .* name, seed"):
+    with pytest.raises(ValueError, match=r"runs\.jsonl, line 4, is no finished run .* name, seed"):
         RunLog(file, ("name", "seed"))
 
 
