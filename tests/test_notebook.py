@@ -147,8 +147,8 @@ def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
     assert "Traceback" not in finished.stderr
 
 
-def tune_optimizer(framework, settings, iteration):
-    """Runs the notebook's lines on the optimizer, with other settings than its own."""
+def set_learning_rate(framework, settings, iteration):
+    """Runs the notebook's function of this name, with other settings than its own."""
     (cell,) = solution_cells("training-pool", framework=framework)
     before, pool, _ = cell.source.partition("pool = ")
     assert pool
@@ -164,12 +164,11 @@ def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched(recwarn):
     rates = schedule, lambda: 0.1, 0.1, 0.1
     scheduled, called, plain, kept = map(keras.optimizers.Adam, rates)
     settings = {"keras": keras, "learning_rate": 0.25, "rollouts_to_half_rate": 400}
-    settings |= {"optimizer_epsilon": None}
-    tune_optimizer("tensorflow", {**settings, "optimizer": scheduled}, 400)
-    tune_optimizer("tensorflow", {**settings, "optimizer": called}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": scheduled}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": called}, 400)
     assert not recwarn.list
-    tune_optimizer("tensorflow", {**settings, "optimizer": plain}, 400)
-    tune_optimizer("tensorflow", {**settings, "optimizer": kept, "learning_rate": None}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": plain}, 400)
+    set_learning_rate("tensorflow", {**settings, "optimizer": kept, "learning_rate": None}, 400)
     assert scheduled.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.1
     assert called.learning_rate == 0.1
     assert float(plain.learning_rate) == 0.125
@@ -185,38 +184,11 @@ def test_the_rate_of_every_parameter_falls_unless_ones_own_is_kept():
         return torch.optim.Adam(groups, lr=0.1)
 
     plain, kept = make_optimizer(), make_optimizer()
-    settings = {"learning_rate": 0.25, "rollouts_to_half_rate": 400, "optimizer_epsilon": None}
-    tune_optimizer("pytorch", {**settings, "opt": plain}, 400)
-    tune_optimizer("pytorch", {**settings, "opt": kept, "learning_rate": None}, 400)
+    settings = {"learning_rate": 0.25, "rollouts_to_half_rate": 400}
+    set_learning_rate("pytorch", {**settings, "opt": plain}, 400)
+    set_learning_rate("pytorch", {**settings, "opt": kept, "learning_rate": None}, 400)
     assert [group["lr"] for group in plain.param_groups] == [0.125, 0.125]
     assert [group["lr"] for group in kept.param_groups] == [0.1, 0.2]
-
-
-@pytest.mark.tensorflow
-def test_the_optimizers_epsilon_is_set_where_it_has_one_unless_ones_own_is_kept():
-    import keras
-
-    tuned, kept = keras.optimizers.Adam(), keras.optimizers.Adam()
-    without = keras.optimizers.SGD()
-    settings = {"keras": keras, "learning_rate": None, "optimizer_epsilon": 0.5}
-    for optimizer in (tuned, without):
-        tune_optimizer("tensorflow", {**settings, "optimizer": optimizer}, 1)
-    tune_optimizer("tensorflow", {**settings, "optimizer": kept, "optimizer_epsilon": None}, 1)
-    assert (tuned.epsilon, kept.epsilon) == (0.5, 1e-7)
-    assert not hasattr(without, "epsilon")
-
-
-@pytest.mark.pytorch
-def test_the_epsilon_of_every_parameter_is_set_unless_ones_own_is_kept():
-    import torch
-
-    tuned, kept = torch.optim.Adam([torch.zeros(1)]), torch.optim.Adam([torch.zeros(1)])
-    without = torch.optim.SGD([torch.zeros(1)])
-    settings = {"learning_rate": None, "optimizer_epsilon": 0.5}
-    for optimizer in (tuned, without):
-        tune_optimizer("pytorch", {**settings, "opt": optimizer}, 1)
-    tune_optimizer("pytorch", {**settings, "opt": kept, "optimizer_epsilon": None}, 1)
-    assert [each.param_groups[0].get("eps") for each in (tuned, kept, without)] == [0.5, 1e-8, None]
 
 
 class RunOfScores:
