@@ -149,6 +149,6 @@ def draw_curves(path: Path, groups: Mapping[str, Iterable[Mapping[str, Any]]]) -
         ylim=(0, None),
     )
     panel.grid(alpha=0.3)
-    panel.legend(loc="upper left")
+    figure.legend(loc="outside lower left")  # inside it would hide the highest curves
     figure.savefig(path, dpi=120)
     plt.close(figure)
