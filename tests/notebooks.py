@@ -66,7 +66,7 @@ def run_nbval(
     command = [python, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
     ours = {"PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment |= {"OMP_NUM_THREADS": "2", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     finished = subprocess.run(
         [*command, "-p", "nbval.plugin", "-p", "no:cacheprovider", "--color=no"],
         cwd=folder,

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,17 +64,22 @@ STATES = [without_outputs, with_passing_outputs, with_null_counts, without_metad
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """All states, right and wrong, in one pytest process for each framework; a kernel each."""
+    """All states, a kernel each; for each framework the right and the wrong ones side by side."""
+
+    def run_states(framework: str, kind: str, make: Callable) -> dict:
+        folder = tmp_path_factory.mktemp(f"{framework}-{kind}")
+        for state in STATES:
+            notebook = make(framework)
+            state(notebook)
+            nbformat.write(notebook, folder / f"{state.__name__}-{kind}.ipynb")
+        return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
 
     @functools.cache
     def run(framework: str) -> dict:
-        folder = tmp_path_factory.mktemp(framework)
-        for state in STATES:
-            for kind, notebook in (("right", filled(framework)), ("wrong", wrong(framework))):
-                state(notebook)
-                name = f"{state.__name__}-{kind}.ipynb"
-                nbformat.write(notebook, folder / name)
-        return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
+        with ThreadPoolExecutor() as pool:
+            right = pool.submit(run_states, framework, "right", filled)
+            wrong_ones = pool.submit(run_states, framework, "wrong", wrong)
+        return right.result() | wrong_ones.result()
 
     return run
 
