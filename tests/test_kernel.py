@@ -385,9 +385,12 @@ def test_whatever_the_kernel_sends_ends_in_a_result(impatient, source):
 
 
 @pytest.mark.parametrize("size", [0, 1 << 20])
-def test_an_unfinished_message_is_refused_when_it_grows(kernel, size):
-    kernel.run(RAW)
-    result = kernel.run(f"for _ in range(1000): raw(frame(bytes({size}), 1))\nraw(message(b''))")
+def test_an_unfinished_message_is_refused_when_it_grows(size):
+    limits = dataclasses.replace(LIMITS, cell_seconds=60, total_seconds=120)  # its size is to tell
+    with Kernel(Sandbox(), limits) as kernel:
+        kernel.run(RAW)
+        flood = f"for _ in range(1000): raw(frame(bytes({size}), 1))\nraw(message(b''))"
+        result = kernel.run(flood)
     assert result.status == "output"
 
 

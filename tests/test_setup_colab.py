@@ -307,7 +307,7 @@ def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):
     for cell in notebook.cells:
         cell.source = cell.source.replace("# Slow:", "# Not skipped here:")
     position = [cell.id for cell in notebook.cells].index("training-settings") + 1
-    briefly = nbformat.v4.new_code_cell("max_minutes, measure_every, evaluate_every = 0.3, 5, 10")
+    briefly = nbformat.v4.new_code_cell("max_iterations, measure_every, evaluate_every = 12, 5, 10")
     notebook.cells.insert(position, briefly)
     nbformat.write(notebook, tmp_path / "homework.ipynb")
     exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb", python=first_run[0])
@@ -315,6 +315,6 @@ def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):
     assert outcomes["homework.ipynb"] == [None] * sum(c.cell_type == "code" for c in notebook.cells)
     assert exit_code == 0
     with np.load(tmp_path / "checkpoints" / "kungfu.npz") as checkpoint:
-        assert checkpoint["n_iterations"] >= 10
+        assert checkpoint["n_iterations"] == 12
     with np.load(tmp_path / "kungfu_weights.npz") as weights:
         assert [weights[name].dtype for name in weights] == [np.float16] * 15
