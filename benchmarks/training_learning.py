@@ -53,7 +53,8 @@ from benchmarks.student_code import (
 
 NAME = "training_learning"
 IDENTITY = ("settings", "minutes", "seed")
-WEIGHTS = Path(__file__).parent.parent / "runs" / "learning"
+ROOT = Path(__file__).parent.parent
+WEIGHTS = ROOT / "runs" / "learning"
 AS_IN_NOTEBOOK = "as in the notebook"
 
 FRESH_SEED = 2_000_000  # far from the seeds of training
@@ -107,7 +108,8 @@ def learn(
     return {
         "has_diverged": not ended_well,
         "evaluation": evaluation,
-        "weights": str(weights),
+        # Results are published: they need not tell where somebody keeps the project.
+        "weights": str(weights.relative_to(ROOT) if weights.is_relative_to(ROOT) else weights),
         **curve.result(last),
     }
 
