@@ -2,12 +2,11 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,58 +27,37 @@ def wrong(framework: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def without_outputs(notebook: nbformat.NotebookNode) -> None:
     """As the generator leaves it."""
 
 
-def with_passing_outputs(notebook: nbformat.NotebookNode) -> None:
-    """As if everything had passed, whether it did or not."""
-    for number, cell in enumerate(code_cells(notebook), 1):
-        cell.execution_count = number
-        cell.outputs = [nbformat.v4.new_output("stream", text="All 13 lines passed.\n")]
-
-
-def with_null_counts(notebook: nbformat.NotebookNode) -> None:
-    """As Colab may save it: outputs, but no execution counts."""
-    with_passing_outputs(notebook)
-    for cell in code_cells(notebook):
-        cell.execution_count = None
-
-
-def without_metadata(notebook: nbformat.NotebookNode) -> None:
-    """As a tool may leave it: no tags, no ids, another kernel's name."""
+def as_tools_may_leave_it(notebook: nbformat.NotebookNode) -> None:
+    """As if everything had passed, but without counts, tags and ids, and with another kernel."""
     notebook.metadata = {"kernelspec": {"name": "conda-env-rl-py", "display_name": "rl"}}
     notebook.nbformat_minor = 4
     for cell in notebook.cells:
         cell.metadata = {}
         cell.pop("id", None)
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            cell.outputs = [nbformat.v4.new_output("stream", text="All 13 lines passed.\n")]
 
 
-STATES = [without_outputs, with_passing_outputs, with_null_counts, without_metadata]
+STATES = [without_outputs, as_tools_may_leave_it]
 
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """All states, a kernel each; for each framework the right and the wrong ones side by side."""
-
-    def run_states(framework: str, kind: str, make: Callable) -> dict:
-        folder = tmp_path_factory.mktemp(f"{framework}-{kind}")
-        for state in STATES:
-            notebook = make(framework)
-            state(notebook)
-            nbformat.write(notebook, folder / f"{state.__name__}-{kind}.ipynb")
-        return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
+    """What became of a framework's right and wrong notebooks in each state; a kernel each."""
 
     @functools.cache
     def run(framework: str) -> dict:
-        with ThreadPoolExecutor() as pool:
-            right = pool.submit(run_states, framework, "right", filled)
-            wrong_ones = pool.submit(run_states, framework, "wrong", wrong)
-        return right.result() | wrong_ones.result()
+        folder = tmp_path_factory.mktemp(framework)
+        for make, state in itertools.product((filled, wrong), STATES):
+            notebook = make(framework)
+            state(notebook)
+            nbformat.write(notebook, folder / f"{state.__name__}-{make.__name__}.ipynb")
+        return run_nbval(folder, *sorted(path.name for path in folder.glob("*.ipynb")))[1]
 
     return run
 
@@ -87,7 +65,7 @@ def graded(tmp_path_factory):
 @each_framework
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_a_right_notebook_passes_whatever_outputs_it_holds(graded, framework, state):
-    failures = graded(framework)[f"{state.__name__}-right.ipynb"]
+    failures = graded(framework)[f"{state.__name__}-filled.ipynb"]
     assert len(failures) > 20
     assert failures == [None] * len(failures)
 

@@ -20,6 +20,7 @@ from grading import sandbox
 from grading.sandbox import FIRST_UID, Sandbox, Unsandboxed, python_folders
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.alone
 NOBODY = 65534
 SCRATCH_BYTES = 8 << 20
 
