@@ -135,16 +135,8 @@ def main() -> None:
     add("--seconds", type=positive_number, default=10, help="of a run (default: 10)")
     add("--games", type=positive_integer, default=5, help="of the same work (default: 5)")
     add("--ticks", type=at_least_two, default=10, help="of the same work (default: 10)")
-    add(
-        "--free-games",
-        type=positive_integer,
-        help="as many as one likes (default: the notebook's setting)",
-    )
-    add(
-        "--free-ticks",
-        type=at_least_two,
-        help="as many as one likes (default: the notebook's setting)",
-    )
+    add("--free-games", type=positive_integer, default=64, help="freely chosen (default: 64)")
+    add("--free-ticks", type=at_least_two, default=20, help="freely chosen (default: 20)")
     add_track(parser)
     add("--write", action="store_true", help="leave the report in benchmarks/results/")
     arguments = parser.parse_args()
@@ -154,8 +146,7 @@ def main() -> None:
         parser.error(str(error))
 
     run, settings = describe_run(), read_settings(track=arguments.track)
-    free_games = arguments.free_games or settings["n_training_games"]
-    free_ticks = arguments.free_ticks or settings["n_steps"]
+    free_games, free_ticks = arguments.free_games, arguments.free_ticks
     same_work = SAME_WORK | (WITH_XLA if arguments.track == "tensorflow" else {})
     work = [
         *((name, measure, arguments.games, arguments.ticks) for name, measure in same_work.items()),
