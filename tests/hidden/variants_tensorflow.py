@@ -45,7 +45,7 @@ RIGHT: Edits = {
         "other sizes and a further layer": (
             ("self.lstm_output_size = 256", "self.lstm_output_size = 64"),
             (
-                'keras.layers.Dense(256, activation="relu"),',
+                'keras.layers.Dense(256, activation="relu", kernel_initializer=he),',
                 'keras.layers.Dense(100, activation="relu"), keras.layers.LayerNormalization(),',
             ),
         ),
