@@ -30,7 +30,7 @@ LIMITS = Limits(
 SHORT = dataclasses.replace(LIMITS, cell_seconds=1)
 LONG = dataclasses.replace(LIMITS, cell_seconds=60, total_seconds=120)
 # What of the machine a killed kernel may hold up; the time of a kill itself is a few milliseconds.
-AT_ONCE = 3.0
+AT_ONCE = 1.0
 # Guards what would hit the whole machine, if the sandbox leaked.
 INSIDE = "import os, subprocess; assert os.getppid() == 1\n"
 

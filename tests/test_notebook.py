@@ -32,14 +32,19 @@ def without_outputs(notebook: nbformat.NotebookNode) -> None:
 
 
 def as_tools_may_leave_it(notebook: nbformat.NotebookNode) -> None:
-    """As if everything had passed, but without counts, tags and ids, and with another kernel."""
+    """As if everything had passed, but without tags and ids, and with another kernel.
+
+    Every other cell has lost its count: nbval compares the outputs of those that have one, and
+    fails those that have none.
+    """
     notebook.metadata = {"kernelspec": {"name": "conda-env-rl-py", "display_name": "rl"}}
     notebook.nbformat_minor = 4
+    counts = itertools.cycle([1, None])
     for cell in notebook.cells:
         cell.metadata = {}
         cell.pop("id", None)
         if cell.cell_type == "code":
-            cell.execution_count = None
+            cell.execution_count = next(counts)
             cell.outputs = [nbformat.v4.new_output("stream", text="All 13 lines passed.\n")]
 
 
