@@ -11,6 +11,7 @@ import contextlib
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ Rollout = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 SECONDS_BETWEEN_CHECKPOINTS = 120
 PLOTTING_SHARE = 0.015  # of the time at most, however slowly a machine draws
+N_PAST_AGENTS = 50  # at most, to keep memory bounded where agents are looked at all the time
 EXPLODED_LOSS = 1e12  # the square of a million points: no game brings so many
 MEASURED = ("iteration", "entropy", "value_loss", "gradient_norm")
 
@@ -62,6 +64,7 @@ class TrainingRun:
         history: A list of numbers for each name in `MEASURED`, one for each call of `measure`.
         rewards_history: A score for each call of `evaluated` or `evaluate_recent`.
         best_score: The highest of them, that of the agent kept apart; -inf before there is one.
+        n_setbacks: How often `evaluate_recent` went back to the best agent.
 
     Raises:
         ModuleNotFoundError: If TensorBoard's log is wanted and the package is not there.
@@ -83,6 +86,7 @@ class TrainingRun:
         self.history: dict[str, list[float]] = {name: [] for name in MEASURED}
         self.rewards_history: list[float] = []
         self.best_score = -math.inf
+        self.n_setbacks = 0
         self._agent = agent
         self._pool = pool
         self._framework = _framework_of(agent, optimizer, max_gradient_norm)
@@ -92,6 +96,8 @@ class TrainingRun:
         self._saved_at = time.monotonic()
         self._losses: list[float] = []
         self._n_games_that_count_no_more = 0  # of the pool's: an agent that is gone played them
+        self._n_ticks = 0  # that the pool's games went through while this run learnt from them
+        self._past_agents: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=N_PAST_AGENTS)
         self._bar = tqdm(disable=True)
         self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
 
@@ -176,6 +182,7 @@ class TrainingRun:
         n_games, n_columns = rollout[2].shape
         self.n_iterations += 1
         self.n_steps += n_games * (n_columns - 1)
+        self._n_ticks += n_columns - 1
         self._bar.update()
         if time.monotonic() > self._saved_at + SECONDS_BETWEEN_CHECKPOINTS:
             self.save()
@@ -200,6 +207,9 @@ class TrainingRun:
     def evaluate_recent(self, n_games: int, go_back_below: float = 0) -> float:
         """Score the agent by the games of the pool that ended last, which costs nothing.
 
+        They are over: the agent that earned those points is the one of about a game's length ago.
+        That one is kept if they are the most so far, for the agent of now may be on its way down.
+
         Policies break down now and then, and do not recover: an agent that scores much less than
         its best gets the weights of its best back.
 
@@ -211,12 +221,18 @@ class TrainingRun:
             Their mean points; NaN while fewer have ended, since those that end first are those that
             went wrong.
         """
+        self._past_agents.append((self._n_ticks, self._framework.agent_arrays()))
         returns = self._pool.episode_returns[self._n_games_that_count_no_more :][-n_games:]
-        score = float(np.mean(returns)) if len(returns) == n_games else math.nan
-        self.evaluated(score)
+        if len(returns) < n_games:
+            self._add_score(math.nan, {})
+            return math.nan
+        score = float(np.mean(returns))
+        self._add_score(score, self._agent_that_played(n_games))
         if score < go_back_below * self.best_score:
             print("\nThese games went much worse than the best ones. ", end="")
             self.restore_best()
+            self.n_setbacks += 1
+            self._past_agents.clear()
             self._n_games_that_count_no_more = len(self._pool.episode_returns)
         return score
 
@@ -226,11 +242,25 @@ class TrainingRun:
         Args:
             score: Mean points of several whole games: one lucky game makes no good agent.
         """
-        self.rewards_history.append(float(score))
-        self._log("score", float(score))
+        self._add_score(float(score), self._framework.agent_arrays())
+
+    def _agent_that_played(self, n_games: int) -> dict[str, np.ndarray]:
+        """Return the weights of a game's length ago, or the oldest there are, and forget older ones.
+
+        Games side by side end, on average, half their length before one looks, and what an agent
+        did in them, half their length before that.
+        """
+        ticks = np.mean(self._pool.episode_lengths[-n_games:])
+        while len(self._past_agents) > 1 and self._past_agents[1][0] <= self._n_ticks - ticks:
+            self._past_agents.popleft()
+        return self._past_agents[0][1]
+
+    def _add_score(self, score: float, agent_arrays: dict[str, np.ndarray]) -> None:
+        self.rewards_history.append(score)
+        self._log("score", score)
         if score > self.best_score:
-            self.best_score = float(score)
-            self._write(self._best_file, self._framework.agent_arrays())
+            self.best_score = score
+            self._write(self._best_file, agent_arrays)
 
     def save(self) -> None:
         """Write the agent, the optimizer, the history and the random state to the checkpoint.
@@ -249,6 +279,7 @@ class TrainingRun:
             "n_steps": self.n_steps,
             "rewards_history": np.array(self.rewards_history),
             "best_score": self.best_score,
+            "n_setbacks": self.n_setbacks,
         }
         self._write(self._file, arrays)
         self._saved_at = time.monotonic()
@@ -268,6 +299,7 @@ class TrainingRun:
         self.n_iterations = int(arrays["n_iterations"])
         self.n_steps = int(arrays["n_steps"])
         self.best_score = float(arrays["best_score"])
+        self.n_setbacks = int(arrays["n_setbacks"])
         np.random.set_state([arrays[f"random_{i}"][()] for i in range(5)])
         self._owns_files = True
         print(f"Restored: {self.n_iterations:,} rollouts, {self.n_steps:,} steps.")

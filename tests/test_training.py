@@ -219,28 +219,76 @@ def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     assert setup.run.rewards_history == [100, 50]
 
 
-def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(setup, capsys):
-    returns = setup.pool.episode_returns
+def end_games(setup, *returns, length=2):
+    setup.pool.episode_returns.extend(returns)
+    setup.pool.episode_lengths.extend([length] * len(returns))
+
+
+@pytest.mark.parametrize(("length", "who_played"), [(0, 2), (2, 1), (3, 0), (100, 0)])
+def test_the_agent_kept_is_the_one_that_played_the_games_not_the_one_of_now(
+    setup, length, who_played
+):
+    weights = []
+    for n_iterations in (1, 2):
+        setup.train(n_iterations)  # two ticks each
+        assert math.isnan(setup.run.evaluate_recent(9))
+        weights.append(setup.agent.weights())
+    setup.train(3)
+    weights.append(setup.agent.weights())
+    end_games(setup, *[100.0] * 9, length=length)
+    assert setup.run.evaluate_recent(9) == 100
+    assert setup.agent.weights() == weights[2]
+    setup.run.restore_best()
+    assert setup.agent.weights() == weights[who_played]
+
+
+def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(make_setup, setup, tmp_path, capsys):
+    setup.pool.episode_returns.clear()
     setup.train(1)
-    returns[:] = [100.0, 100.0]
+    end_games(setup, 100.0, 100.0)
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))
-    returns.append(100.0)
+    end_games(setup, 100.0)
     assert setup.run.evaluate_recent(3, 0.5) == 100
     best = setup.agent.weights()
     setup.train(2)
-    returns.extend([40.0, 50.0, 60.0])
+    end_games(setup, 40.0, 50.0, 60.0)
     assert setup.run.evaluate_recent(3, 0.5) == 50
-    returns.extend([30.0, 40.0, 50.0])
+    end_games(setup, 30.0, 40.0, 50.0)
     assert setup.run.evaluate_recent(3, 0) == 40
     assert setup.agent.weights() != best
+    assert setup.run.n_setbacks == 0
 
     assert setup.run.evaluate_recent(3, 0.5) == 40
     assert setup.agent.weights() == best
+    assert setup.run.n_setbacks == 1
     assert "it scored 100" in capsys.readouterr().out
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # those games were another agent's
-    returns.extend([70.0, 80.0, 90.0])
+    end_games(setup, 70.0, 80.0, 90.0)
     assert setup.run.evaluate_recent(3, 0.5) == 80
     assert setup.run.best_score == 100
+    setup.run.save()
+    resumed = make_setup(tmp_path)
+    resumed.run.restore()
+    assert resumed.run.n_setbacks == 1
+
+
+def test_an_agent_that_was_left_behind_is_never_kept(setup):
+    setup.train(1)
+    end_games(setup, *[100.0] * 9)
+    setup.run.evaluate_recent(9)
+    best = setup.agent.weights()
+    setup.train(2)
+    assert setup.agent.weights() != best
+    setup.run.evaluate_recent(9)
+    end_games(setup, *[10.0] * 9)
+    setup.run.evaluate_recent(9, 0.5)
+    assert setup.agent.weights() == best
+    assert math.isnan(setup.run.evaluate_recent(9, 0.5))
+    setup.train(3)
+    end_games(setup, *[200.0] * 9, length=3)  # as long ago, the one left behind was learning
+    assert setup.run.evaluate_recent(9) == 200
+    setup.run.restore_best()
+    assert setup.agent.weights() == best
 
 
 # Blowing up.
