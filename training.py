@@ -245,7 +245,7 @@ class TrainingRun:
         self._add_score(float(score), self._framework.agent_arrays())
 
     def _agent_that_played(self, n_games: int) -> dict[str, np.ndarray]:
-        """Return the weights of a game's length ago, or the oldest there are, and forget older ones.
+        """Return the weights of a game's length ago, or the oldest, and forget older ones.
 
         Games side by side end, on average, half their length before one looks, and what an agent
         did in them, half their length before that.
