@@ -233,7 +233,8 @@ class TrainingRun:
             self.restore_best()
             self.n_setbacks += 1
             self._past_agents.clear()
-            self._n_games_that_count_no_more = len(self._pool.episode_returns)
+            # Nor do those that it has begun.
+            self._n_games_that_count_no_more = len(self._pool.episode_returns) + n_games
         return score
 
     def evaluated(self, score: float) -> None:

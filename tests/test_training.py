@@ -263,7 +263,11 @@ def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(make_setup, setup
     assert setup.run.n_setbacks == 1
     assert "it scored 100" in capsys.readouterr().out
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # those games were another agent's
-    end_games(setup, 70.0, 80.0, 90.0)
+    end_games(setup, 10.0, 10.0, 10.0)
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # which had begun these, too
+    end_games(setup, 70.0, 80.0)
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))
+    end_games(setup, 90.0)
     assert setup.run.evaluate_recent(3, 0.5) == 80
     assert setup.run.best_score == 100
     setup.run.save()
@@ -285,6 +289,7 @@ def test_an_agent_that_was_left_behind_is_never_kept(setup):
     assert setup.agent.weights() == best
     assert math.isnan(setup.run.evaluate_recent(9, 0.5))
     setup.train(3)
+    end_games(setup, *[10.0] * 9)
     end_games(setup, *[200.0] * 9, length=3)  # as long ago, the one left behind was learning
     assert setup.run.evaluate_recent(9) == 200
     setup.run.restore_best()
