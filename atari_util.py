@@ -300,25 +300,20 @@ class PreprocessAtariVector(VectorWrapper):
         seed: int | list[int] | None = None,
         options: dict[str, Any] | None = None,
     ):
-        """Start a new game in every environment, or in some.
+        """Start a new game in every environment.
 
         Args:
             seed: One seed for each game, or the first of consecutive ones, as single games take
                 them, or None for games that differ from run to run.
-            options: `{"reset_mask": mask}`, bool `[num_envs]`, starts only these games anew; the
-                others stay as they are. Not together with a seed.
+            options: There are none.
 
         Raises:
-            ValueError: If there are other options, `seed` has another length, or a seed's
+            ValueError: If `options` are given, `seed` has another length, or a seed's
                 `emulator_seed` is 2**31 or more: the vector environment has no way to take those
                 (every second seed is one).
         """
-        options = options or {}
-        if options.keys() - {"reset_mask"} or (options and seed is not None):
-            raise ValueError(
-                f"reset takes one option, reset_mask, and no seed then, got {options}, seed={seed}"
-            )
-        is_reset = options.get("reset_mask", np.ones(self.num_envs, bool))
+        if options:
+            raise ValueError(f"reset takes no options, got {options}")
         if seed is not None:
             is_first_seed = isinstance(seed, (int, np.integer))
             seeds = [seed + i for i in range(self.num_envs)] if is_first_seed else seed
@@ -331,13 +326,9 @@ class PreprocessAtariVector(VectorWrapper):
                         f"seed {emulator_seed(game_seed)} is not below 2**31"
                     )
             seed = np.array([emulator_seed(game_seed) for game_seed in seeds])
-        frames, infos = self.env.reset(seed=seed, options=options)
-        fresh_stacks = self._fresh_stacks(self._shrink(frames))
-        if is_reset.all():
-            self._stacks = fresh_stacks
-        else:
-            self._stacks[is_reset] = fresh_stacks[is_reset]
-        self._is_over &= ~is_reset
+        frames, infos = self.env.reset(seed=seed)
+        self._stacks = self._fresh_stacks(self._shrink(frames))
+        self._is_over = np.zeros(self.num_envs, bool)
         return to_observation(self._stacks, self._preprocessing.dim_order), infos
 
     def step(self, actions: np.ndarray):

@@ -173,33 +173,6 @@ class EnvPool:
             self.prev_memory_states = _snapshot(memory_states, self._n_games)
         return observations, actions, rewards, is_not_done
 
-    def stagger(self, n_steps: int) -> None:
-        """Play on, and start one game after the other anew, so that each is at a stage of its own.
-
-        Games that begin together stay in step for long. An agent then learns from one stage at a
-        time, and forgets what it knew of the others.
-
-        Args:
-            n_steps: Number of actions from the first game's new start to the end; 0 starts all anew
-                at once.
-
-        Raises:
-            ValueError: If `n_steps` is no integer of at least 0.
-        """
-        n_steps = checked_integer("n_steps", n_steps, minimum=0)
-        starts = np.linspace(0, n_steps, self._n_games, endpoint=False).astype(int)
-        for game, n_steps_to_next in enumerate(np.diff(starts, append=n_steps)):
-            is_reset = np.arange(self._n_games) == game
-            observations, _ = self._env.reset(options={"reset_mask": is_reset})
-            self.prev_observations = np.asarray(observations, np.float32)
-            self.prev_memory_states = reset_memory(
-                self.prev_memory_states, self.agent.get_initial_state(self._n_games), is_reset
-            )
-            self._is_over[game] = False
-            self._scaled_returns[game] = 0
-            self._lengths[game] = 0
-            self.interact(n_steps_to_next + 1)
-
     def close(self) -> None:
         """End the games and, if they have any, their processes. May be called twice."""
         self._env.close()

@@ -281,8 +281,6 @@ def train(
 
     started, steps, is_over = time.monotonic(), 0, False
     with training.pool:
-        if "stagger_steps" in settings:
-            run_cells(["stagger"], training.code, settings)
         while not is_over:
             try:
                 training.update()

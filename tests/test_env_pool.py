@@ -167,36 +167,6 @@ def test_returns_of_the_worked_example_follow_from_the_masks():
     assert (r[:4] + 0.5 * m[:4] * v[1:]).tolist() == [11, 17, 24, 0]
 
 
-def test_staggered_games_are_each_at_a_stage_of_their_own():
-    pool = pool_of(*(CountingEnv(9) for _ in range(3)))
-    pool.stagger(6)
-    assert pool.prev_observations[:, 0].tolist() == [106, 104, 102]
-    assert pool.prev_memory_states[0][:, 0].tolist() == [6, 4, 2]
-    assert pool.episode_returns == []
-    pool.interact(10)
-    assert pool.episode_lengths == [9, 9, 9]
-    assert pool.episode_returns == [2.0**9 - 1] * 3
-
-
-def test_games_staggered_over_no_steps_all_start_anew():
-    pool = pool_of(*(CountingEnv(9) for _ in range(3)))
-    pool.interact(4)
-    pool.stagger(0)
-    assert pool.prev_observations[:, 0].tolist() == [100, 100, 100]
-
-
-def test_games_that_are_over_are_staggered_too():
-    pool = pool_of(*(CountingEnv(3) for _ in range(2)))
-    pool.interact(4)
-    pool.stagger(2)
-    assert tables(pool.interact(4)) == [
-        [[102, 103, 200, 201], [201, 202, 203, 300]],
-        [[2, 0, 0, 0], [1, 2, 0, 0]],
-        [[4, 0, 1, 0], [2, 4, 0, 0]],
-        [[1, 0, 1, 1], [1, 1, 0, 1]],
-    ]
-
-
 def test_one_column_is_a_look_without_a_step():
     pool = pool_of(CountingEnv(3))
     for _ in range(2):
@@ -381,12 +351,6 @@ def test_bad_arguments_are_named(arguments, message):
 def test_a_bad_number_of_steps_is_named(n_steps):
     with pytest.raises(ValueError, match=f"n_steps must be an integer .*, got {n_steps!r}"):
         pool_of(CountingEnv(3)).interact(n_steps)
-
-
-@pytest.mark.parametrize("n_steps", [-1, 2.5, None])
-def test_games_cannot_be_staggered_by_what_is_no_number_of_steps(n_steps):
-    with pytest.raises(ValueError, match=f"n_steps must be an integer .*, got {n_steps!r}"):
-        pool_of(CountingEnv(3)).stagger(n_steps)
 
 
 @pytest.mark.parametrize(
