@@ -64,7 +64,6 @@ class TrainingRun:
         history: A list of numbers for each name in `MEASURED`, one for each call of `measure`.
         rewards_history: A score for each call of `evaluated` or `evaluate_recent`.
         best_score: The highest of them, that of the agent kept apart; -inf before there is one.
-        n_setbacks: How often `evaluate_recent` went back to the best agent.
 
     Raises:
         ModuleNotFoundError: If TensorBoard's log is wanted and the package is not there.
@@ -86,7 +85,6 @@ class TrainingRun:
         self.history: dict[str, list[float]] = {name: [] for name in MEASURED}
         self.rewards_history: list[float] = []
         self.best_score = -math.inf
-        self.n_setbacks = 0
         self._agent = agent
         self._pool = pool
         self._framework = _framework_of(agent, optimizer, max_gradient_norm)
@@ -231,7 +229,6 @@ class TrainingRun:
         if score < go_back_below * self.best_score:
             print("\nThese games went much worse than the best ones. ", end="")
             self.restore_best()
-            self.n_setbacks += 1
             self._past_agents.clear()
             # Nor do those that it has begun.
             self._n_games_that_count_no_more = len(self._pool.episode_returns) + n_games
@@ -280,7 +277,6 @@ class TrainingRun:
             "n_steps": self.n_steps,
             "rewards_history": np.array(self.rewards_history),
             "best_score": self.best_score,
-            "n_setbacks": self.n_setbacks,
         }
         self._write(self._file, arrays)
         self._saved_at = time.monotonic()
@@ -300,7 +296,6 @@ class TrainingRun:
         self.n_iterations = int(arrays["n_iterations"])
         self.n_steps = int(arrays["n_steps"])
         self.best_score = float(arrays["best_score"])
-        self.n_setbacks = int(arrays["n_setbacks"])
         np.random.set_state([arrays[f"random_{i}"][()] for i in range(5)])
         self._owns_files = True
         print(f"Restored: {self.n_iterations:,} rollouts, {self.n_steps:,} steps.")

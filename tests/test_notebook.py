@@ -153,13 +153,7 @@ def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched(recwarn):
     schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 100, 1)
     rates = schedule, lambda: 0.1, 0.1, 0.1
     scheduled, called, plain, kept = map(keras.optimizers.Adam, rates)
-    settings = {
-        "keras": keras,
-        "learning_rate": 0.25,
-        "rollouts_to_half_rate": 400,
-        "slower_after_setback": 0.5,
-        "run": SimpleNamespace(n_setbacks=0),
-    }
+    settings = {"keras": keras, "learning_rate": 0.25, "rollouts_to_half_rate": 400}
     set_learning_rate("tensorflow", {**settings, "optimizer": scheduled}, 400)
     set_learning_rate("tensorflow", {**settings, "optimizer": called}, 400)
     assert not recwarn.list
@@ -168,9 +162,6 @@ def test_the_rate_falls_but_no_schedule_of_ones_own_is_touched(recwarn):
     assert scheduled.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.1
     assert called.learning_rate == 0.1
     assert float(plain.learning_rate) == 0.125
-    settings["run"].n_setbacks = 2
-    set_learning_rate("tensorflow", {**settings, "optimizer": plain}, 400)
-    assert float(plain.learning_rate) == 0.125 / 4
     assert float(kept.learning_rate) == pytest.approx(0.1)
 
 
