@@ -113,42 +113,35 @@ def where_they_ran(runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def draw_curves(path: Path, groups: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Draws one line for each run, in one colour for each group.
+    """Draws one line for each run, over time and over steps, in one colour for each group.
 
     Args:
         path: of the PNG.
-        groups: runs, by what the legend is to call them.
+        groups: runs, by what the legend is to call them; the first one stands out.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panel = plt.subplots(figsize=(10, 5.5), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(13, 6.5), sharey=True, layout="constrained")
     colours = plt.get_cmap("tab10").colors
     highest = 0.0
     for number, (label, runs) in enumerate(groups.items()):
+        style = {"color": colours[number % len(colours)], "zorder": -number}
+        style |= {"linewidth": 2.5} if number == 0 else {"linewidth": 1, "alpha": 0.7}
         for place, run in enumerate(runs):
-            points = run["curve"]
-            panel.plot(
-                [seconds / 60 for seconds, _, _ in points],
-                [mean for _, _, mean in points],
-                color=colours[number % len(colours)],
-                linewidth=1.5,
-                alpha=0.8,
-                label=label if place == 0 else None,
-            )
-            highest = max([highest, *(mean for _, _, mean in points)])
-    for score in SCORES:
-        if score == min(SCORES) or highest > 0.6 * score:
-            panel.axhline(score, color="gray", linestyle="--", linewidth=1)
-    panel.set(
-        xlabel="minutes",
-        ylabel=f"points, mean of the last {N_GAMES} games",
-        xlim=(0, None),
-        ylim=(0, None),
-    )
-    panel.grid(alpha=0.3)
+            seconds, steps, means = np.array(run["curve"]).reshape(-1, 3).T
+            panels[0].plot(seconds / 60, means, label=label if place == 0 else None, **style)
+            panels[1].plot(steps / 1e6, means, **style)
+            highest = max([highest, *means])
+    for panel, unit in zip(panels, ("minutes", "million environment steps"), strict=True):
+        for score in SCORES:
+            if score == min(SCORES) or highest > 0.6 * score:
+                panel.axhline(score, color="gray", linestyle="--", linewidth=1)
+        panel.set(xlabel=unit, xlim=(0, None), ylim=(0, None))
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel(f"points, mean of the last {N_GAMES} games")
     figure.legend(loc="outside lower left")  # inside it would hide the highest curves
     figure.savefig(path, dpi=120)
     plt.close(figure)
