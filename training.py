@@ -229,9 +229,6 @@ class TrainingRun:
         if score < go_back_below * self.best_score:
             print("\nThese games went much worse than the best ones. ", end="")
             self.restore_best()
-            self._past_agents.clear()
-            # Nor do those that it has begun.
-            self._n_games_that_count_no_more = len(self._pool.episode_returns) + n_games
         return score
 
     def evaluated(self, score: float) -> None:
@@ -290,6 +287,7 @@ class TrainingRun:
         """
         arrays = _read(self._file)
         self._framework.restore(arrays)
+        self._forget_the_agent_before()
         for name in MEASURED:
             self.history[name][:] = arrays[f"history_{name}"].tolist()
         self.rewards_history[:] = arrays["rewards_history"].tolist()
@@ -310,7 +308,14 @@ class TrainingRun:
             print("No best agent was kept so far: this one stays as it is.")
             return
         self._framework.restore_agent(_read(self._best_file))
+        self._forget_the_agent_before()
         print(f"This is the best agent of the training; it scored {self.best_score:,.0f}.")
+
+    def _forget_the_agent_before(self) -> None:
+        """Neither keep what it was nor count its games, those that it has begun included."""
+        self._past_agents.clear()
+        n_begun = len(self._pool.prev_observations)
+        self._n_games_that_count_no_more = len(self._pool.episode_returns) + n_begun
 
     def _write(self, path: Path, arrays: dict[str, Any]) -> None:
         if not self._owns_files:

@@ -261,8 +261,8 @@ def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(setup, capsys):
     assert setup.agent.weights() == best
     assert "it scored 100" in capsys.readouterr().out
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # those games were another agent's
-    end_games(setup, 10.0, 10.0, 10.0)
-    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # which had begun these, too
+    end_games(setup, 10.0, 10.0)
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # which had begun these two as well
     end_games(setup, 70.0, 80.0)
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))
     end_games(setup, 90.0)
@@ -283,11 +283,30 @@ def test_an_agent_that_was_left_behind_is_never_kept(setup):
     assert setup.agent.weights() == best
     assert math.isnan(setup.run.evaluate_recent(9, 0.5))
     setup.train(3)
-    end_games(setup, *[10.0] * 9)
+    end_games(setup, 10.0, 10.0)
     end_games(setup, *[200.0] * 9, length=3)  # as long ago, the one left behind was learning
     assert setup.run.evaluate_recent(9) == 200
     setup.run.restore_best()
     assert setup.agent.weights() == best
+
+
+@pytest.mark.parametrize("restore", ["restore", "restore_best"])
+def test_what_an_agent_was_before_it_was_restored_is_never_kept(setup, restore):
+    setup.train(1)
+    setup.run.evaluated(100)
+    restored = setup.agent.weights()
+    step = setup.run.compiled(setup.train_on_rollout)
+    memory = list(setup.pool.prev_memory_states)
+    step(*setup.pool.interact(3), memory, 0.99)  # as if it diverged: no checkpoint has it
+    assert setup.agent.weights() != restored
+    setup.run.evaluate_recent(9)
+    end_games(setup, *[150.0] * 9, length=100)
+    getattr(setup.run, restore)()
+    assert math.isnan(setup.run.evaluate_recent(9))  # those games were not this agent's
+    end_games(setup, *[200.0] * 11, length=100)
+    assert setup.run.evaluate_recent(9) == 200
+    setup.run.restore_best()
+    assert setup.agent.weights() == restored
 
 
 # Blowing up.
