@@ -205,8 +205,8 @@ class TrainingRun:
     def evaluate_recent(self, n_games: int, go_back_below: float = 0) -> float:
         """Score the agent by the games of the pool that ended last, which costs nothing.
 
-        They are over: the agent that earned those points is the one of about a game's length ago.
-        That one is kept if they are the most so far, for the agent of now may be on its way down.
+        They are over: not the agent of now has earned those points, which may be on its way down,
+        but those that it was meanwhile. If they are the most so far, the mean of those is kept.
 
         Policies break down now and then, and do not recover: an agent that scores much less than
         its best gets the weights of its best back.
@@ -225,9 +225,9 @@ class TrainingRun:
             self._add_score(math.nan, {})
             return math.nan
         score = float(np.mean(returns))
-        self._add_score(score, self._agent_that_played(n_games))
+        self._add_score(score, self._mean_of_those_that_played(n_games))
         if score < go_back_below * self.best_score:
-            print("\nThese games went much worse than the best ones. ", end="")
+            tqdm.write("These games went much worse than the best ones.")
             self.restore_best()
         return score
 
@@ -239,16 +239,21 @@ class TrainingRun:
         """
         self._add_score(float(score), self._framework.agent_arrays())
 
-    def _agent_that_played(self, n_games: int) -> dict[str, np.ndarray]:
-        """Return the weights of a game's length ago, or the oldest, and forget older ones.
+    def _mean_of_those_that_played(self, n_games: int) -> dict[str, np.ndarray]:
+        """Average the agents of the last two games' length, and forget older ones.
 
-        Games side by side end, on average, half their length before one looks, and what an agent
-        did in them, half their length before that.
+        The games that ended last began as long ago as that, at most. Each step of training throws
+        the agent off, in another direction each time: the mean of many plays better than most of
+        them (Izmailov et al., 2018, arXiv:1803.05407).
         """
-        ticks = np.mean(self._pool.episode_lengths[-n_games:])
-        while len(self._past_agents) > 1 and self._past_agents[1][0] <= self._n_ticks - ticks:
+        ticks = 2 * np.mean(self._pool.episode_lengths[-n_games:])
+        while len(self._past_agents) > 1 and self._past_agents[0][0] < self._n_ticks - ticks:
             self._past_agents.popleft()
-        return self._past_agents[0][1]
+        agents = [arrays for _, arrays in self._past_agents]
+        return {
+            name: np.mean([arrays[name] for arrays in agents], axis=0).astype(array.dtype)
+            for name, array in agents[0].items()
+        }
 
     def _add_score(self, score: float, agent_arrays: dict[str, np.ndarray]) -> None:
         self.rewards_history.append(score)
@@ -309,7 +314,8 @@ class TrainingRun:
             return
         self._framework.restore_agent(_read(self._best_file))
         self._forget_the_agent_before()
-        print(f"This is the best agent of the training; it scored {self.best_score:,.0f}.")
+        # Not in the middle of the bar's line.
+        tqdm.write(f"This is the best agent of the training; it scored {self.best_score:,.0f}.")
 
     def _forget_the_agent_before(self) -> None:
         """Neither keep what it was nor count its games, those that it has begun included."""
