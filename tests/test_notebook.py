@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import os
 import re
 import subprocess
@@ -182,10 +183,12 @@ def test_the_rate_of_every_parameter_falls_unless_ones_own_is_kept():
 
 
 class RunOfScores:
-    """Stands in for a `TrainingRun` whose games bring 100 points more in each rollout."""
+    """Stands in for a `TrainingRun` whose games bring 100 points more in each rollout but one."""
 
     def __init__(self):
         self.scored: list[tuple[int, int, float]] = []
+        self.best_score = -math.inf
+        self.n_restored = 0
         self._n_iterations = 0
 
     def compiled(self, train_on_rollout):
@@ -203,14 +206,24 @@ class RunOfScores:
 
     def evaluate_recent(self, n_games, go_back_below):
         self.scored.append((self._n_iterations, n_games, go_back_below))
-        return 100 * self._n_iterations
+        score = 950 if self._n_iterations == 12 else 100 * self._n_iterations
+        self.best_score = max(self.best_score, score)
+        return score
+
+    def restore_best(self):
+        self.n_restored += 1
 
 
 @each_framework
-@pytest.mark.parametrize(("stop_when_passed", "n_rollouts"), [(True, 12), (False, 14)])
+@pytest.mark.parametrize(("stop_when_passed", "n_rollouts"), [(True, 14), (False, 16)])
 def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n_rollouts, capsys):
     (cell,) = solution_cells("train", framework=framework)
     run, rates, fresh_games = RunOfScores(), [], [[899.0], [901.0]]
+
+    def play_games(*_, **__):
+        assert run.n_restored == 3 - len(fresh_games)  # each time it is the best agent that plays
+        return fresh_games.pop(0)
+
     names = {
         "run": run,
         "pool": SimpleNamespace(prev_memory_states=[], interact=lambda n: ()),
@@ -219,13 +232,13 @@ def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n
         "draw_history": None,
         "LivePlot": lambda draw: SimpleNamespace(update=lambda **_: None),
         "set_learning_rate": rates.append,
-        "play_games": lambda *_, **__: fresh_games.pop(0),
+        "play_games": play_games,
         "agent": None,
         "make_env": None,
         "gamma": 0.99,
         "n_steps": 2,
         "n_training_games": 3,
-        "max_iterations": 14,
+        "max_iterations": 16,
         "max_minutes": 1,
         "measure_every": 5,
         "evaluate_every": 2,
