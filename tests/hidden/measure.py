@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray]
 
 N_ACTIONS = 14
 MAX_WEIGHT_BYTES = 8 << 20
-MAX_SETTING = 2048  # units, filters and the like
+MAX_SETTING = 2048  # units, filters and the like, positive or negative
 WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
 WORDS += ("sigmoid", "softmax")  # that a setting may be
 
@@ -158,7 +158,7 @@ def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
     for key in layers.STANDARD[kind]:
         value = settings[key]
         numbers = value if isinstance(value, list) else [value]
-        is_small = all(isinstance(n, int | float) and -1 <= n <= MAX_SETTING for n in numbers)
+        is_small = all(isinstance(n, int | float) and abs(n) <= MAX_SETTING for n in numbers)
         # Keras would make an object of whatever a dictionary describes.
         if not (value is None or is_small or value in WORDS):
             raise ValueError(f"{kind} with {key} = {value!r}")

@@ -16,6 +16,7 @@ STANDARD = {
     "Dense": ("units", "activation", "use_bias"),
     "LSTMCell": ("units", "activation", "recurrent_activation", "use_bias"),
     "LayerNormalization": ("epsilon", "center", "scale"),
+    "Rescaling": ("scale", "offset"),
     "MaxPooling2D": ("pool_size", "strides", "padding"),
     "AveragePooling2D": ("pool_size", "strides", "padding"),
     "Activation": ("activation",),
