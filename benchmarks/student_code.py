@@ -1,7 +1,8 @@
 """The students' code as it stands: a solution notebook's own cells, run outside a notebook.
 
 What is measured is what students see and write, read anew from the notebook for every run. Values
-of the settings can be replaced; nothing else can. Settings also say whose notebook it is.
+of the settings can be replaced, and pieces of the source, to see what they bring. Settings say all
+of this, and whose notebook it is.
 """
 
 import argparse
@@ -24,6 +25,7 @@ SOLUTIONS = Path(__file__).parent.parent / "solutions"
 TRACKS = ("tensorflow", "pytorch")
 SETTINGS_CELLS = ("pool", "select", "training-settings")
 AGENT_CELLS = ("imports", "make-env", "agent-exercise", "select", "loss-exercise")
+OPTIMIZER_CELLS = ("optimizer-exercise",)
 POOL_CELLS = ("training-settings", "training-pool", "history")
 
 # They change how long training may go on and what it shows, not what it does with a rollout.
@@ -44,23 +46,30 @@ Settings = Mapping[str, Any]
 # ----------------------------------------------------------------------------------------- settings
 
 
-def read_settings(changes: Settings | None = None, track: str = "tensorflow") -> dict[str, Any]:
-    """Returns what a notebook's settings are, by name, and its track as "track".
+def read_settings(
+    changes: Settings | None = None,
+    track: str = "tensorflow",
+    edits: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Returns what a notebook's settings are, by name, its track as "track" and edits as "edits".
 
     Settings are the numbers, booleans and strings that the settings cells assign by themselves.
 
     Args:
         changes: other values of some of them.
         track: one of `TRACKS`.
+        edits: pieces of the notebook's source and what stands in their place. "edits" is there
+            only if there are any.
 
     Raises:
         ValueError: If a change names no setting, or is neither None nor of the kind of the
-            notebook's value.
+            notebook's value; or if what is to be edited is nowhere in the code that trains.
     """
+    sources = _sources(track)
     settings = {
         name: value
         for cell in SETTINGS_CELLS
-        for name, value in _literals(_sources(track)[cell]).items()
+        for name, value in _literals(sources[cell]).items()
         if name not in SETTINGS_OF_THE_SESSION
     }
     for name, value in (changes or {}).items():
@@ -69,7 +78,10 @@ def read_settings(changes: Settings | None = None, track: str = "tensorflow") ->
         if value is not None and _kind(value) != _kind(settings[name]):
             raise ValueError(f"{name} must be a {_kind(settings[name])} or None, got {value!r}")
         settings[name] = value
-    return {"track": track, **settings}
+    for piece in edits or {}:
+        if not any(piece in sources[cell] for cell in AGENT_CELLS + OPTIMIZER_CELLS + POOL_CELLS):
+            raise ValueError(f"in the code that trains there is no {piece!r}")
+    return {"track": track, **settings, **({"edits": dict(edits)} if edits else {})}
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -126,7 +138,7 @@ def run_cells(cells: Sequence[str], namespace: dict[str, Any], settings: Setting
     Args:
         cells: their ids, in the order in which to run them.
         namespace: what the cells before have left; what these leave is added.
-        settings: whose values stand in the place of the notebook's own.
+        settings: whose values and edits stand in the place of the notebook's own.
     """
     sources = _sources(settings["track"])
     for cell in cells:
@@ -143,6 +155,8 @@ def _sources(track: str) -> dict[str, str]:
 
 
 def _with_settings(source: str, settings: Settings) -> str:
+    for piece, other in settings.get("edits", {}).items():
+        source = source.replace(piece, other)
     tree = ast.parse(source)
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -171,7 +185,7 @@ def load_student_code(settings: Settings, seed: int) -> dict[str, Any]:
         np.random.seed(seed)
         code["torch"].manual_seed(seed)
     code["agent"] = code["SimpleRecurrentAgent"](code["obs_shape"], code["n_actions"])
-    run_cells(["optimizer-exercise"], code, settings)
+    run_cells(OPTIMIZER_CELLS, code, settings)
     return code
 
 

@@ -2,10 +2,11 @@
 
     python -m benchmarks.training_learning --minutes 60 --seeds 3
     python -m benchmarks.training_learning --minutes 5 --seeds 2 --set entropy_weight=0.01
+    python -m benchmarks.training_learning --minutes 5 --seeds 2 --edit he_normal glorot_uniform
 
 Each run trains a new agent with the notebook's settings, or others, in a process of its own. At the
 end the best agent that training has kept plays 20 fresh games. Runs are kept in a file as they end:
-call it again to go on after an interruption, and with other settings to compare them.
+call it again to go on after an interruption, and with other settings or code to compare them.
 """
 
 import argparse
@@ -119,12 +120,13 @@ def learn(
 
 def label(settings: Settings, notebook: Settings) -> str:
     """Returns in what way settings differ from the notebook's present ones."""
-    names = [*notebook, *(name for name in settings if name not in notebook)]
+    names = [*notebook, *(name for name in settings if name not in {*notebook, "edits"})]
     changes = [
         f"{name}={settings.get(name)!r}"
         for name in names
         if settings.get(name) != notebook.get(name)
     ]
+    changes += [f"{piece} → {other}" for piece, other in settings.get("edits", {}).items()]
     return ", ".join(changes) or AS_IN_NOTEBOOK
 
 
@@ -191,6 +193,14 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="another value of one of the notebook's settings; may be given several times",
     )
+    add(
+        "--edit",
+        action="append",
+        default=[],
+        nargs=2,
+        metavar=("PIECE", "OTHER"),
+        help="other code in the place of a piece of the notebook's; may be given several times",
+    )
     add("--evaluation-games", type=positive_integer, default=N_GAMES, help=f"(default: {N_GAMES})")
     add_track(parser)
     add("--file", type=Path, help="where runs are kept")
@@ -202,7 +212,9 @@ def main() -> None:
     file = arguments.file or RESULTS / f"{name}.jsonl"
     run, notebook = describe_run(), read_settings(track=arguments.track)
     try:
-        settings = read_settings(dict(map(parse_change, arguments.set)), arguments.track)
+        settings = read_settings(
+            dict(map(parse_change, arguments.set)), arguments.track, dict(arguments.edit)
+        )
         log = RunLog(file, IDENTITY)
     except ValueError as error:
         parser.error(str(error))

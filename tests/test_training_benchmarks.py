@@ -20,7 +20,7 @@ from benchmarks.learning import LearningCurve, seconds_to, steps_to
 from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
-from benchmarks.student_code import Progress, parse_change, read_settings
+from benchmarks.student_code import Progress, load_student_code, parse_change, read_settings
 from benchmarks.training_learning import figures_of, group, label
 from benchmarks.training_profile import Stopwatch
 from tests.frameworks import each_framework
@@ -207,6 +207,7 @@ def test_learning_evaluates_the_best_agent_and_leaves_its_weights(framework, tmp
         ("training_learning", ("--set", "speed=3"), "there is no setting 'speed'; there are gamma"),
         ("training_learning", ("--set", "gamma"), "name=value, such as entropy_weight=0.01"),
         ("training_learning", ("--set", "gamma='a'"), "gamma must be a number or None, got 'a'"),
+        ("training_learning", ("--edit", "Tanh", "ReLU"), "code that trains there is no 'Tanh'"),
         ("training_learning", ("--report", "--file", os.devnull), "there are no runs in"),
     ],
 )
@@ -232,6 +233,13 @@ def test_settings_are_the_notebooks_and_can_be_changed():
     assert "max_minutes" not in settings
     assert read_settings(dict([parse_change("gamma=0.5")])) == {**settings, "gamma": 0.5}
     assert parse_change("name = None") == ("name", None)
+
+
+def test_edits_stand_in_the_place_of_the_notebooks_code():
+    edits = {"Conv2D(32, 3": "Conv2D(8, 5", "Adam()": "Adam(epsilon=1e-5)"}
+    code = load_student_code(read_settings(edits=edits), seed=0)
+    assert code["agent"].backbone.weights[0].shape == (5, 5, 4, 8)
+    assert code["optimizer"].epsilon == 1e-5
 
 
 def test_a_fresh_process_is_another_one():
@@ -341,6 +349,8 @@ def test_groups_are_named_by_what_differs_from_the_notebook():
     notebook = {"gamma": 0.99, "n_steps": 10}
     assert label(notebook, notebook) == "as in the notebook"
     assert label({"gamma": 0.9, "n_steps": 10, "old": 1}, notebook) == "gamma=0.9, old=1"
+    edited = {**notebook, "edits": {"strides=2": "strides=3"}}
+    assert label(edited, notebook) == "strides=2 → strides=3"
     changed = {"settings": {**notebook, "n_steps": 5}, "minutes": 5.0}
     own = {"settings": notebook, "minutes": 60.0}
     assert group([changed, own, changed], notebook) == {
