@@ -263,15 +263,17 @@ def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_pat
 
 
 @pytest.mark.tensorflow
-def test_the_solution_earns_all_that_is_written_and_plays_for_the_rest(tmp_path):
+def test_the_solution_has_full_marks(tmp_path):
     for path in (SOLUTION, SOLUTION.with_suffix(".npz")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     page = tmp_path / "page.html"
     _, report = grade(tmp_path / SOLUTION.name, "--grading-feedback", page)
     *written, play = report["exercises"]
     assert [exercise["points"] for exercise in written] == [20, 50, 10]
+    # Its agent earns three times what is asked for, unless the network is no longer the one that
+    # learnt: constants in it, too.
+    assert play["points"] == 20
     assert {check["message"] for exercise in written for check in exercise["checks"]} == {""}
-    assert 0 < play["points"] <= 20
     assert re.search(r"the mean of 20 games is [\d,]+ ± \d+", play["checks"][0]["message"])
     assert "data:video/mp4;base64," in page.read_text()
 
