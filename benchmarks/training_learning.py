@@ -2,11 +2,10 @@
 
     python -m benchmarks.training_learning --minutes 60 --seeds 3
     python -m benchmarks.training_learning --minutes 5 --seeds 2 --set entropy_weight=0.01
-    python -m benchmarks.training_learning --minutes 5 --seeds 2 --edit he_normal glorot_uniform
 
 Each run trains a new agent with the notebook's settings, or others, in a process of its own. At the
 end the best agent that training has kept plays 20 fresh games. Runs are kept in a file as they end:
-call it again to go on after an interruption, and with other settings or code to compare them.
+call it again to go on after an interruption, and with other settings to compare them.
 """
 
 import argparse
@@ -115,6 +114,31 @@ def learn(
     }
 
 
+def learn_unless_known(
+    log: RunLog, settings: Settings, minutes: float, seed: int, n_games: int, folder: Path
+) -> None:
+    """Trains once in a process of its own and writes the run down, unless the log has it.
+
+    Args:
+        log: of runs that differ by `IDENTITY`.
+        settings: as `student_code.read_settings` returns them.
+        minutes: of training.
+        seed: of agent and games.
+        n_games: that the best agent plays at the end.
+        folder: where to leave the best agent's weights, named by what is known of the run.
+    """
+    name = label(settings, read_settings(track=settings["track"]))
+    identity = {"settings": settings, "minutes": minutes, "seed": seed}
+    if identity in log:
+        print(f"{name}, seed {seed}: the run is known already")
+        return
+    stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in name)
+    weights = folder / f"{stem}-{minutes:g}min-seed{seed}.npz"
+    began = describe_run()
+    result = in_fresh_process(learn, settings, minutes, seed, n_games, weights)
+    log.append({**identity, **began, **result})
+
+
 # ------------------------------------------------------------------------------------------- report
 
 
@@ -172,10 +196,12 @@ def describe(groups: dict[str, list[Run]]) -> str:
 def figures_of(runs: Sequence[Run]) -> dict[str, Spread]:
     """Returns what runs with the same settings came to, if they were given time.
 
-    That is a quarter of the longest one's at least: shorter ones are there to be compared.
+    That is a quarter of the longest one's at least: shorter ones are there to be compared. Of the
+    runs of one seed the longest counts.
     """
     longest = max(run["minutes"] for run in runs)
-    given_time = [run for run in runs if run["minutes"] >= longest / 4]
+    by_seed = {run["seed"]: run for run in sorted(runs, key=lambda run: run["minutes"])}
+    given_time = [run for run in by_seed.values() if run["minutes"] >= longest / 4]
     figures = {f"seconds_to_{score}_median": seconds_to(given_time, score) for score in SCORES}
     best = evaluated(given_time)
     return figures | ({"best_mean": best} if best else {})
@@ -193,14 +219,6 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="another value of one of the notebook's settings; may be given several times",
     )
-    add(
-        "--edit",
-        action="append",
-        default=[],
-        nargs=2,
-        metavar=("PIECE", "OTHER"),
-        help="other code in the place of a piece of the notebook's; may be given several times",
-    )
     add("--evaluation-games", type=positive_integer, default=N_GAMES, help=f"(default: {N_GAMES})")
     add_track(parser)
     add("--file", type=Path, help="where runs are kept")
@@ -212,25 +230,15 @@ def main() -> None:
     file = arguments.file or RESULTS / f"{name}.jsonl"
     run, notebook = describe_run(), read_settings(track=arguments.track)
     try:
-        settings = read_settings(
-            dict(map(parse_change, arguments.set)), arguments.track, dict(arguments.edit)
-        )
+        settings = read_settings(dict(map(parse_change, arguments.set)), arguments.track)
         log = RunLog(file, IDENTITY)
     except ValueError as error:
         parser.error(str(error))
 
     for seed in range(arguments.seeds if not arguments.report else 0):
-        identity = {"settings": settings, "minutes": arguments.minutes, "seed": seed}
-        if identity in log:
-            print(f"seed {seed}: it is in {file} already")
-            continue
-        stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in label(settings, notebook))
-        weights = arguments.weights / f"{stem}-{arguments.minutes:g}min-seed{seed}.npz"
-        result = in_fresh_process(
-            learn, settings, arguments.minutes, seed, arguments.evaluation_games, weights
+        learn_unless_known(
+            log, settings, arguments.minutes, seed, arguments.evaluation_games, arguments.weights
         )
-        log.append({**identity, **run, **result})
-
     if not log.runs:
         parser.error(f"there are no runs in {file}")
     groups = group(log.runs, notebook)

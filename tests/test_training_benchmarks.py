@@ -21,6 +21,7 @@ from benchmarks.measuring import RateMeter, in_fresh_process, spread
 from benchmarks.report import number, publish, table
 from benchmarks.run_log import RunLog
 from benchmarks.student_code import Progress, load_student_code, parse_change, read_settings
+from benchmarks.training_ablation import ABLATIONS
 from benchmarks.training_learning import figures_of, group, label
 from benchmarks.training_profile import Stopwatch
 from tests.frameworks import each_framework
@@ -196,6 +197,38 @@ def test_learning_evaluates_the_best_agent_and_leaves_its_weights(framework, tmp
     assert rows(again) == [row]
 
 
+def test_the_ablation_runs_what_is_missing(tmp_path: Path):
+    file = tmp_path / "ablation.jsonl"
+    options = ("--minutes", "0.001", "--seeds", "1", "--evaluation-games", "1")
+    run = {
+        "minutes": 0.001,
+        "seed": 0,
+        "seconds_to": {"10000": 60.0, "25000": None},
+        "curve": [(60.0, 9_000, 10_100)],
+        "evaluation": [8_000.0],
+        "steps_per_second": 150.0,
+        "date": "2026-01-01 00:00 UTC",
+        "machine": "a machine",
+    }
+    known = [{**run, "settings": read_settings(**ablation)} for ablation in ABLATIONS]
+    (left_out,) = (each for each in known if "edits" in each["settings"])
+    known.remove(left_out)
+    file.write_text("".join(json.dumps(each) + "\n" for each in known))
+    report = succeed("training_ablation", *options, "--file", str(file), "--weights", str(tmp_path))
+    *before, new = map(json.loads, file.read_text().splitlines())
+    assert (len(before), new["settings"]) == (len(known), left_out["settings"])
+    assert report.count("the run is known already") == len(known)
+    assert rows(report)[0][:4] == [
+        "as in the notebook (0.001 min)",
+        "1",
+        "60 (60 … 60)",
+        "9000 (9000 … 9000)",
+    ]
+    assert "Rescaling(10, offset=-3.6) → Rescaling(1) (0.001 min)" in [
+        row[0] for row in rows(report)
+    ]
+
+
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
@@ -207,7 +240,6 @@ def test_learning_evaluates_the_best_agent_and_leaves_its_weights(framework, tmp
         ("training_learning", ("--set", "speed=3"), "there is no setting 'speed'; there are gamma"),
         ("training_learning", ("--set", "gamma"), "name=value, such as entropy_weight=0.01"),
         ("training_learning", ("--set", "gamma='a'"), "gamma must be a number or None, got 'a'"),
-        ("training_learning", ("--edit", "Tanh", "ReLU"), "code that trains there is no 'Tanh'"),
         ("training_learning", ("--report", "--file", os.devnull), "there are no runs in"),
     ],
 )
@@ -240,6 +272,8 @@ def test_edits_stand_in_the_place_of_the_notebooks_code():
     code = load_student_code(read_settings(edits=edits), seed=0)
     assert code["agent"].backbone.weights[0].shape == (5, 5, 4, 8)
     assert code["optimizer"].epsilon == 1e-5
+    with pytest.raises(ValueError, match="in the code that trains there is no 'Conv3D'"):
+        read_settings(edits={"Conv3D": "Conv2D"})
 
 
 def test_a_fresh_process_is_another_one():
@@ -315,11 +349,16 @@ def test_never_is_later_than_any_time():
 
 
 def test_figures_are_those_of_runs_that_were_given_time():
-    def run(minutes: float, seconds: float | None, mean: float) -> dict:
-        seconds_to = {"10000": seconds, "25000": None}
-        return {"minutes": minutes, "seconds_to": seconds_to, "evaluation": [mean, mean]}
+    def run(seed: int, minutes: float, seconds: float | None, mean: float) -> dict:
+        return {
+            "seed": seed,
+            "minutes": minutes,
+            "seconds_to": {"10000": seconds, "25000": None},
+            "evaluation": [mean, mean],
+        }
 
-    figures = figures_of([run(60, 200, 4e4), run(30, 300, 2e4), run(15, None, 1e4), run(5, 9, 1)])
+    own = [run(0, 60, 200, 4e4), run(1, 30, 300, 2e4), run(2, 15, None, 1e4), run(3, 5, 9, 1)]
+    figures = figures_of([*own, run(0, 15, 210, 3e4)])
     assert figures == {
         "seconds_to_10000_median": (300, 200, math.inf),
         "seconds_to_25000_median": (math.inf, math.inf, math.inf),
