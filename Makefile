@@ -65,6 +65,7 @@ bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a qu
 bench-learning: $(VENV)/.bench ## measure how well it learns [hours; goes on where it stopped]
 	$(RUN) -m benchmarks.training_peers --track $(TRACK) --write
 	$(RUN) -m benchmarks.training_learning --track $(TRACK) --write
+	$(if $(filter tensorflow,$(TRACK)),$(RUN) -m benchmarks.training_ablation --write)
 
 .PHONY: lab
 lab: $(VENV)/.lab $(VENV)/.runtime-$(TRACK) ## open the student notebook in JupyterLab
