@@ -51,7 +51,7 @@ train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent un
 	$(RUN) solutions/train.py --track $(TRACK) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: bench
-bench: $(VENV)/.bench ## measure how fast training is [about 15 minutes, on a quiet machine]
+bench: $(VENV)/.bench ## measure how fast training is [about 20 minutes, on a quiet machine]
 	$(RUN) -m benchmarks.training_speed --track $(TRACK) --write
 	$(RUN) -m benchmarks.training_profile --track $(TRACK) --write
 	$(RUN) -m benchmarks.training_growth --track $(TRACK) --write
