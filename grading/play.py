@@ -59,7 +59,8 @@ class PlayRules:
         maximum: points.
         n_games: whose first scores count.
         n_shuffled_games: played by the same agent with its weights shuffled.
-        seconds: for either set of games, on a clock on the wall.
+        seconds: for either set of games, on a clock on the wall. Good agents live long: 20 games of
+            39,000 points took more than two minutes on two slow cores with nothing else to do.
     """
 
     player: str
@@ -73,7 +74,7 @@ class PlayRules:
     maximum: float
     n_games: int = 20
     n_shuffled_games: int = 5
-    seconds: float = 600
+    seconds: float = 1200
 
     def points(self, mean_score: float) -> float:
         """Returns what a mean score is worth, to a hundredth."""
