@@ -112,6 +112,11 @@ def where_they_ran(runs: Iterable[Mapping[str, Any]]) -> str:
     return f"Runs: {len(runs)}, begun from {dates[0]} to {dates[-1]}, on {machines}."
 
 
+def without_curves(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns what a report says of each run: curves are long, and stay in the file of the runs."""
+    return [{name: value for name, value in run.items() if name != "curve"} for run in runs]
+
+
 def draw_curves(path: Path, groups: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
     """Draws one line for each run, over time and over steps, in one colour for each group.
 

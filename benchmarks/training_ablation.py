@@ -10,7 +10,7 @@ interruption.
 import argparse
 from pathlib import Path
 
-from benchmarks.learning import N_GAMES, draw_curves, where_they_ran
+from benchmarks.learning import N_GAMES, draw_curves, where_they_ran, without_curves
 from benchmarks.report import RESULTS, describe_run, positive_integer, positive_number, publish
 from benchmarks.run_log import RunLog
 from benchmarks.student_code import read_settings
@@ -73,7 +73,7 @@ def main() -> None:
             where_they_ran(log.runs),
         ],
         {},
-        [{k: v for k, v in r.items() if k != "curve"} for r in log.runs],
+        without_curves(log.runs),
         write=arguments.write,
         draw=lambda path: draw_curves(path, groups),
     )

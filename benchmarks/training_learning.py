@@ -27,6 +27,7 @@ from benchmarks.learning import (
     seconds_to,
     steps_to,
     where_they_ran,
+    without_curves,
 )
 from benchmarks.measuring import Spread, in_fresh_process, spread
 from benchmarks.report import (
@@ -239,6 +240,7 @@ def main() -> None:
         learn_unless_known(
             log, settings, arguments.minutes, seed, arguments.evaluation_games, arguments.weights
         )
+
     if not log.runs:
         parser.error(f"there are no runs in {file}")
     groups = group(log.runs, notebook)
@@ -254,7 +256,7 @@ def main() -> None:
             where_they_ran(log.runs),
         ],
         figures_of(own) if own else {},
-        [{k: v for k, v in r.items() if k != "curve"} for r in log.runs],
+        without_curves(log.runs),
         write=arguments.write,
         draw=lambda path: draw_curves(path, groups),
     )

@@ -13,7 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.learning import SCORES, LearningCurve, draw_curves, seconds_to, where_they_ran
+from benchmarks.learning import (
+    SCORES,
+    LearningCurve,
+    draw_curves,
+    seconds_to,
+    where_they_ran,
+    without_curves,
+)
 from benchmarks.measuring import in_fresh_process, spread
 from benchmarks.peers import MissingPackageError, check_installed, train_peer
 from benchmarks.report import (
@@ -136,7 +143,7 @@ def main() -> None:
             where_they_ran(log.runs),
         ],
         figures,
-        [{k: v for k, v in r.items() if k != "curve"} for r in log.runs],
+        without_curves(log.runs),
         write=arguments.write,
         draw=lambda path: draw_curves(path, {CONTENDERS[n]: runs for n, runs in groups.items()}),
     )
