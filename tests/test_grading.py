@@ -262,6 +262,27 @@ def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_pat
     assert "other::ipynb::Cell 0 PASSED" in finished.stdout  # as nbval calls it
 
 
+@pytest.mark.parametrize("option", ["--nbval", "--nbval-lax"])
+@pytest.mark.parametrize(
+    "way",
+    ["../home work/hw.ipynb", "./../home work//hw.ipynb", "link/hw.ipynb", "link.ipynb", "link/.."],
+)
+def test_an_answer_is_never_left_to_nbval_however_its_path_is_written(tmp_path, way, option):
+    folder, here = tmp_path / "home work", tmp_path / "here"
+    folder.mkdir()
+    here.mkdir()
+    (here / "link").symlink_to(folder)
+    (here / "link.ipynb").symlink_to(folder / "hw.ipynb")
+    notebook = nbformat.read(student_path(), as_version=4)
+    canary = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(canary))
+    nbformat.write(notebook, folder / "hw.ipynb")
+    finished = run("pytest", option, way, cwd=here)
+    assert finished.returncode == 10, finished.stdout + finished.stderr
+    assert "ungradable" in finished.stdout
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.tensorflow
 def test_the_solution_has_full_marks(tmp_path):
     for path in (SOLUTION, SOLUTION.with_suffix(".npz")):
