@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from grading import UsageError
-from grading.files import UnreadableFileError, read_regular_file
+from grading import UsageError, tracks
+from grading.files import UnreadableFileError, find_weights, read_regular_file
 from grading.notebook import MAX_FILE
 from grading.results import EXIT_GRADER_FAILED
 
@@ -25,7 +25,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     """Adds `grade` to the command line."""
     parser = commands.add_parser("grade", help="grade submissions, each in a folder of its own")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a notebook")
-    parser.add_argument("--weights", type=Path, help="its weights file; else FILE's name with .npz")
+    parser.add_argument("--weights", type=Path, help="its weights file; by default the one beside it")
     parser.add_argument("--grading-seed", type=int, help="repeat the grading that had this seed")
     parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap: a risk")
     for option in FORWARDED:
@@ -46,8 +46,9 @@ def _run(arguments: argparse.Namespace) -> int:
 def _grade_alone(file: Path, arguments: argparse.Namespace) -> int:
     if not os.path.lexists(file):
         raise UsageError(f"there is no file {file}")
-    weights = arguments.weights or file.with_suffix(".npz")
-    if arguments.weights and not weights.exists():
+    track = tracks.find_track(file) or tracks.all_tracks()[0]
+    weights = arguments.weights or find_weights(file, track.play.weights_name)[0]
+    if weights and not os.path.lexists(weights):
         raise UsageError(f"there is no weights file {weights}")
     options = ["--no-sandbox"] if arguments.no_sandbox else []
     if arguments.grading_seed is not None:
@@ -64,7 +65,7 @@ def _grade_alone(file: Path, arguments: argparse.Namespace) -> int:
         except UnreadableFileError as error:  # ungradable, and the report says why
             notebook.touch()
             options.append(f"--grading-problem={error}")
-        if os.path.lexists(weights):
+        if weights:
             options.append(f"--grading-weights={weights.absolute()}")
         done = Path(folder) / "done.xml"
         finished = subprocess.run(

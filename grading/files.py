@@ -40,6 +40,35 @@ def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> by
         raise UnreadableFileError(reason) from None
 
 
+def find_weights(notebook: Path, written_name: str) -> tuple[Path | None, str]:
+    """Finds the weights that were handed in with a notebook.
+
+    Args:
+        notebook: the submission.
+        written_name: the file that the assignment's notebook writes.
+
+    Returns:
+        The file of the notebook's own name, or, where no other notebook shares the folder, the one
+        of the written name, or the only `.npz` file there; and, if there is none, what was looked
+        for.
+    """
+    own = notebook.with_suffix(".npz")
+    if os.path.lexists(own):
+        return own, ""
+    looked_for = f"{own.name}, {written_name}"
+    if len(list(notebook.parent.glob("*.ipynb"))) > 1:
+        return None, f"{own.name} beside the notebook (others share its folder)"
+    if os.path.lexists(notebook.parent / written_name):
+        return notebook.parent / written_name, ""
+    found = sorted(notebook.parent.glob("*.npz"))
+    if len(found) == 1:
+        return found[0], ""
+    if found:
+        names = ", ".join(path.name for path in found[:5])
+        return None, f"{looked_for}; of {names} none is named so, and one must be chosen"
+    return None, f"{looked_for}, or any one .npz file beside the notebook"
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file whole or not at all; what stood at its path is replaced, a link too.
 

@@ -24,6 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
+from grading.files import find_weights
 from grading.judge import (
     Arrays,
     Part,
@@ -203,7 +204,7 @@ class Grader(contextlib.AbstractContextManager):
 
         Args:
             path: the notebook.
-            weights: the weights that were handed in with it; None if none were.
+            weights: the weights that were handed in with it; by default what lies beside it.
             problem: why the notebook cannot be read, if that is known already.
 
         Raises:
@@ -225,7 +226,10 @@ class Grader(contextlib.AbstractContextManager):
                 if fitted and fitted[0].points >= max(judged[0].points, 1):
                     results[name] = fitted[0]
                     self._note_fit(self._plan(name), results, submission.is_foreign)
-        played, video = self._play(answers[self.track.play.agent], weights)
+        looked_for = ""
+        if weights is None:
+            weights, looked_for = find_weights(path, self.track.play.weights_name)
+        played, video = self._play(answers[self.track.play.agent], weights, looked_for)
         return Report(
             assignment=self.track.name,
             submission=path.name,
@@ -426,12 +430,16 @@ import {self.track.measure} as measure
             excused = tuple(excuse(other.checks, plan.fit.excuses))
             results[plan.fit.exercise] = replace(other, checks=excused)
 
-    def _play(self, answer: Answer, weights: Path | None) -> tuple[ExerciseResult, bytes | None]:
+    def _play(
+        self, answer: Answer, weights: Path | None, looked_for: str
+    ) -> tuple[ExerciseResult, bytes | None]:
         """Lets the agent play for marks, in a kernel of its own; returns the best game, too."""
         rules = self.track.play
         title = f"the mean of {rules.n_games} games"
         if answer.state != "complete" or weights is None:
-            reason = "there is no agent to play" if weights else "no weights were handed in"
+            reason = "there is no agent to play"
+            if weights is None:
+                reason = f"no weights were handed in; looked for {looked_for}"
             return ExerciseResult(PLAY, (Check(PLAY, title, 0, rules.maximum),), reason), None
         sources = [*self._given(answer.sources), *answer.sources]
         limits = replace(self.limits, total_seconds=2 * rules.seconds)

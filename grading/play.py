@@ -51,6 +51,7 @@ class PlayRules:
             sources, weights, n_games, obs_shape, n_actions)` returns something with
             `act(message)`; see `tests/hidden/player.py`.
         agent: the exercise whose answer plays.
+        weights_name: the file that the notebook writes the agent's weights to.
         obs_shape: of one observation.
         n_actions: actions are 0 to n_actions - 1.
         games: makes as many games as it is told, from seeds that it draws.
@@ -65,6 +66,7 @@ class PlayRules:
 
     player: str
     agent: str
+    weights_name: str
     obs_shape: tuple[int, ...]
     n_actions: int
     games: Callable[[np.random.Generator, int], AbstractContextManager[Games]] = field(repr=False)

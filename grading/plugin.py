@@ -96,9 +96,8 @@ class GradingSession:
         option = self.config.option
         if track.name not in self.graders:
             self.graders[track.name] = Grader(track, option.grading_seed, not option.no_sandbox)
-        weights = option.grading_weights or path.with_suffix(".npz")
-        weights = weights if weights.exists() else None
-        report = self.graders[track.name].grade(path, weights, option.grading_problem)
+        grader = self.graders[track.name]
+        report = grader.grade(path, option.grading_weights, option.grading_problem)
         self.reports.append(report)
         return report
 

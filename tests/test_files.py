@@ -3,7 +3,7 @@
 import pytest
 
 from grading import UsageError
-from grading.files import write_whole
+from grading.files import find_weights, write_whole
 
 
 def test_write_whole(tmp_path):
@@ -39,3 +39,35 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path):
 def test_write_says_what_is_missing(tmp_path):
     with pytest.raises(UsageError, match=r"there is no folder .*results"):
         write_whole(tmp_path / "results" / "report.json", b"")
+
+
+@pytest.mark.parametrize(
+    ("beside", "found"),
+    [
+        (["hw.npz", "kungfu_weights.npz"], "hw.npz"),
+        (["kungfu_weights.npz", "other.npz"], "kungfu_weights.npz"),
+        (["kungfu_weights (1).npz"], "kungfu_weights (1).npz"),
+        (["my agent.npz", "my agent.npz.txt"], "my agent.npz"),
+        (["another.ipynb", "hw.npz"], "hw.npz"),
+    ],
+)
+def test_weights_are_found_beside_their_notebook(tmp_path, beside, found):
+    for name in ["hw.ipynb", *beside]:
+        (tmp_path / name).touch()
+    assert find_weights(tmp_path / "hw.ipynb", "kungfu_weights.npz") == (tmp_path / found, "")
+
+
+@pytest.mark.parametrize(
+    ("beside", "looked_for"),
+    [
+        ([], "hw.npz, kungfu_weights.npz, or any one .npz file beside the notebook"),
+        (["another.ipynb", "kungfu_weights.npz"], "hw.npz beside the notebook (others share"),
+        (["a.npz", "b.npz"], "hw.npz, kungfu_weights.npz; of a.npz, b.npz none is named so"),
+    ],
+)
+def test_weights_of_nobody_in_particular_are_not_taken(tmp_path, beside, looked_for):
+    for name in ["hw.ipynb", *beside]:
+        (tmp_path / name).touch()
+    weights, words = find_weights(tmp_path / "hw.ipynb", "kungfu_weights.npz")
+    assert weights is None
+    assert words.startswith(looked_for)

@@ -302,6 +302,7 @@ def replay_guessing(seed, actions):
 
 GUESSING = PlayRules(
     agent="agent",
+    weights_name="weights.npz",
     player="play_numpy",
     obs_shape=(2, 2, 4),
     n_actions=14,

@@ -88,6 +88,7 @@ def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> Pl
     return PlayRules(
         player=player,
         agent="agent",
+        weights_name="kungfu_weights.npz",
         obs_shape=obs_shape,
         n_actions=14,
         games=functools.partial(KungFuGames, make_env),
