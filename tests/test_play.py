@@ -328,6 +328,11 @@ def kit(tmp_path_factory):
     return folder
 
 
+@each_framework
+def test_the_games_have_the_time_that_is_promised(framework):
+    assert TRACKS[framework].play.seconds == PlayRules.seconds == 1200
+
+
 def start(kit, limits=LIMITS):
     environment = {
         "PYTHONPATH": str(kit),

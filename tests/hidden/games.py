@@ -96,5 +96,4 @@ def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> Pl
         zero_score=5_000,
         full_score=10_000,
         maximum=20,
-        seconds=300,
     )
