@@ -18,7 +18,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 from jupyter_client.connect import write_connection_file
 from jupyter_client.session import DELIM, Session
 
-from grading.sandbox import Sandbox
+from grading.sandbox import PYTHON, Sandbox
 
 Status = Literal["ok", "error", "died", "timeout", "memory", "output"]
 
@@ -209,7 +208,7 @@ class Kernel:
         # The scratch folder stays off the path, so that no file in it replaces a module.
         process = self._sandbox.start(
             [
-                *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", str(file)),
+                *(PYTHON, "-P", "-m", "ipykernel_launcher", "-f", str(file)),
                 *("--InteractiveShellApp.ignore_cwd=True", "--HistoryManager.enabled=False"),
                 # What libraries say goes to the process's pipe, where no crash swallows it.
                 *("--IPKernelApp.capture_fd_output=False", "--log-level=CRITICAL"),

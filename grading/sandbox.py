@@ -29,8 +29,10 @@ OPEN_FILES = 512
 TOOLS = ("bwrap", "prlimit", "setpriv")
 SYSTEM = ("/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime")
 CPUS = "/sys/devices/system/cpu"
+# However it was called: through a link, or by a path with `..` in it.
+PYTHON = str(Path(sys.executable).parent.resolve() / Path(sys.executable).name)
 # A Python that cannot read its own library silently takes another one's.
-PROBE = (sys.executable, "-Ic", "import sys; print(sys.base_prefix)")
+PROBE = (PYTHON, "-Ic", "import sys; print(sys.base_prefix)")
 MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 # System calls that bring memory which no process is charged for, new namespaces (in which a tmpfs

@@ -117,6 +117,16 @@ def test_a_sandbox_works_here():
     assert sandbox.why_unavailable() == ""
 
 
+@pytest.mark.parametrize("way", ["./link/bin/python", "../{here}/link/bin/python"])
+def test_it_works_however_python_was_called(tmp_path, way):
+    (tmp_path / "link").symlink_to(sys.prefix)
+    source = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    source += "from grading.sandbox import why_unavailable; print(why_unavailable())"
+    command = [way.format(here=tmp_path.name), "-c", source]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert finished.stdout == "\n", finished.stdout + finished.stderr
+
+
 def test_the_environment_of_the_grader_is_absent(inside):
     printed = inside("""
 print(*sorted(os.environ))
