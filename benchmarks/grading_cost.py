@@ -9,6 +9,7 @@ agent that plays has random weights, which lose each game within a minute or so;
 games are longer, and cost as much more.
 """
 
+import argparse
 import contextlib
 import os
 import resource
@@ -96,9 +97,9 @@ def metered() -> Iterator[tuple[list[Kernel], list[float]]]:
             kernels.append(self)
             return started
 
-    def metered_play(*arguments):
+    def metered_play(*arguments, **options):
         before = own_seconds()
-        result = play(*arguments)
+        result = play(*arguments, **options)
         played.append(own_seconds() - before)
         return result
 
@@ -138,7 +139,10 @@ def measure() -> dict[str, float]:
 
 
 def main() -> None:
-    runs = [measure() for _ in tqdm(range(N_RUNS), unit=" runs")]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.grading_cost")
+    parser.add_argument("--runs", type=int, default=N_RUNS, help="pairs to measure")
+    n_runs = parser.parse_args().runs
+    runs = [measure() for _ in tqdm(range(n_runs), unit=" runs")]
     for name in runs[0]:
         values = [run[name] for run in runs]
         print(f"{name}: {statistics.median(values):.2f} {min(values):.2f} {max(values):.2f}")

@@ -1,4 +1,7 @@
-"""The measured tolerances: what the table says still holds, and bears out those in use."""
+"""Benchmarks of grading: the measured tolerances bear out those in use, and costs are measured."""
+
+import subprocess
+import sys
 
 import pytest
 
@@ -6,6 +9,7 @@ import checks
 from benchmarks.tolerances import HINT_TOLERANCE, TABLE, Row, measure_rows, read_table
 from grading import judge
 from tests.hidden.tensorflow_track import TRACK
+from tests.notebooks import ROOT
 
 pytestmark = pytest.mark.tensorflow
 
@@ -34,3 +38,12 @@ def test_rows_measured_again_are_the_stored_ones():
         assert stored.spread / 4 <= row.spread <= stored.spread * 4
         assert row.nearest == pytest.approx(stored.nearest, rel=0.05)
         assert (row.mutant, row.tolerances) == (stored.mutant, stored.tolerances)
+
+
+def test_what_grading_costs_can_be_measured():
+    command = [sys.executable, "-m", "benchmarks.grading_cost", "--runs", "1"]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert finished.returncode == 0, finished.stderr
+    costs = dict(line.split(": ") for line in finished.stdout.splitlines())
+    assert {"student_side_ratio", "reference_kernel_seconds", "play_kernel_seconds"} < costs.keys()
+    assert all(float(number) > 0 for row in costs.values() for number in row.split())
