@@ -67,6 +67,17 @@ def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
         assert find_track(path) is TRACKS[framework]
 
 
+@pytest.mark.parametrize("package", ["tests", "tests/hidden", "checks"])
+def test_installed_packages_of_the_same_name_do_no_harm(tmp_path, monkeypatch, package):
+    (tmp_path / "site" / package).mkdir(parents=True)
+    for folder in (package, package.partition("/")[0]):
+        (tmp_path / "site" / folder / "__init__.py").write_text("raise ImportError('another')")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path / "site"))
+    (tmp_path / "homework.ipynb").write_bytes(student_path().read_bytes())
+    finished = run("pytest", "--nbval", "homework.ipynb", cwd=tmp_path)
+    assert finished.returncode == 10, finished.stdout + finished.stderr
+
+
 @each_framework
 def test_the_unfilled_notebook_is_ungradable(tmp_path, framework):
     path = tmp_path / "homework.ipynb"
