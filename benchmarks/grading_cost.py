@@ -26,10 +26,10 @@ from jupyter_client.manager import start_new_kernel
 from tqdm import tqdm
 
 import grading.grade
+from assignments.kungfu.tensorflow import TRACK
 from grading.grade import Grader
 from grading.kernel import Kernel
 from grading.notebook import read_code_cells
-from tests.hidden.tensorflow_track import TRACK
 
 N_RUNS = 5
 GOAL = 1.5  # student_side_ratio

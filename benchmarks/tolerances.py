@@ -27,14 +27,14 @@ from unittest import mock
 import numpy as np
 
 import checks
+from assignments.kungfu import agent, loss
+from assignments.kungfu.tensorflow import HERE, TRACK
+from assignments.kungfu.variants import Variant
+from assignments.kungfu.variants_tensorflow import ENTROPY, J_HAT, TD_TARGET, VALUE_LOSS
 from grading import judge
 from grading.grade import ExercisePlan, needed_statements
 from grading.judge import Arrays, Part
 from grading.notebook import read_code_cells
-from tests.hidden import kungfu
-from tests.hidden.tensorflow_track import HERE, TRACK
-from tests.hidden.variants import Variant
-from tests.hidden.variants_tensorflow import ENTROPY, J_HAT, TD_TARGET, VALUE_LOSS
 
 RIGHT = [variant for variant in TRACK.variants if variant.idea is None]
 WRONG = [variant for variant in TRACK.variants if variant.idea]
@@ -99,7 +99,7 @@ def _set_up(threads: int) -> None:
     """Prepares a process in which TensorFlow is yet to be imported."""
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     os.environ.update(TRACK.environment | dict.fromkeys(names, str(threads)))
-    sys.path.insert(0, str(HERE))
+    sys.path.insert(0, str(HERE / "inside"))
     # Mutants lose gradients, and every agent is compiled anew: no news here.
     warnings.filterwarnings("ignore", message="Gradients do not exist")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -286,7 +286,8 @@ def _tolerances(part: Part, arrays: Arrays, solution: Arrays) -> set[float]:
 
     with (
         mock.patch.object(judge, "is_close", watched),
-        mock.patch.object(kungfu, "is_close", watched),
+        mock.patch.object(agent, "is_close", watched),
+        mock.patch.object(loss, "is_close", watched),
     ):
         judge.judge([part], arrays, [solution])
     return used
@@ -308,7 +309,7 @@ def write_table(rows: Sequence[Row]) -> str:
         f"Differences are max|a − b| / max|b| of the array of a part's evidence that differs most, "
         f"over {len(SEEDS)} grading seeds. Right answers ran with {THREADS[0]} and {THREADS[1]} "
         "threads: the agent eagerly, rebuilt from its parts, under `tf.function` and under XLA; "
-        "the loss in every right way of `tests/hidden/variants.py` that gives the solution's "
+        "the loss in every right way of `assignments/kungfu/variants.py` that gives the solution's "
         "numbers, and rephrased to round elsewhere. The nearest mutant is the one among those that "
         "lose the part: inf where its array has another shape, or the solution's is all zeros; "
         "none where only errors, or shapes outside the evidence, give mutants away. What compares "

@@ -25,7 +25,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     """Adds `grade` to the command line."""
     parser = commands.add_parser("grade", help="grade submissions, each in a folder of its own")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a notebook")
-    parser.add_argument("--weights", type=Path, help="its weights file; by default the one beside it")
+    parser.add_argument("--weights", type=Path, help="its weights; else what lies beside it")
     parser.add_argument("--grading-seed", type=int, help="repeat the grading that had this seed")
     parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap: a risk")
     for option in FORWARDED:

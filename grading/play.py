@@ -49,7 +49,7 @@ class PlayRules:
     Attributes:
         player: the module that plays in the kernel, where it can be imported. Its `make_player(
             sources, weights, n_games, obs_shape, n_actions)` returns something with
-            `act(message)`; see `tests/hidden/player.py`.
+            `act(message)`; see `assignments/kungfu/inside/player.py`.
         agent: the exercise whose answer plays.
         weights_name: the file that the notebook writes the agent's weights to.
         obs_shape: of one observation.

@@ -7,7 +7,6 @@ test. Any other notebook is left to nbval. The exit code says what came out, see
 
 import importlib.machinery
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,11 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not (getattr(config.option, "nbval", False) or getattr(config.option, "nbval_lax", False)):
         return
-    # As pytest does it, `..` included.
-    given = [
-        Path(os.path.abspath(config.invocation_params.dir / arg.partition("::")[0]))
-        for arg in config.args
-    ]
+    given = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
     folders = [path for path in given if path.is_dir()]
     notebooks = [path for path in given if path.suffix == ".ipynb" and path.is_file()]
     for path in [*notebooks, *(file for folder in folders for file in folder.rglob("*.ipynb"))]:

@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import colab_runtime
 import nbformat
 import numpy as np
 import pytest
-from colab_runtime import ROOT, layer, site_packages
 
+from tests import colab_runtime
+from tests.colab_runtime import ROOT, layer, site_packages
 from tests.notebooks import filled, run_nbval
 
 pytestmark = pytest.mark.tensorflow

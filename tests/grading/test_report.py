@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from assignments.kungfu.pictures import PICTURES
+from assignments.kungfu.variants import IDEAS
 from grading.report import (
     MAX_LENGTH,
     WIDTH,
@@ -25,8 +27,6 @@ from grading.report import (
 )
 from grading.results import Check, ExerciseResult, Report
 from tests.browser import CHROMIUM_OPTIONS
-from tests.hidden.pictures import PICTURES
-from tests.hidden.variants import IDEAS
 
 HINT = "One number for each game, not a table of everybody against everybody."
 SMALL = Report(

@@ -26,7 +26,7 @@ from benchmarks.training_learning import figures_of, group, label
 from benchmarks.training_profile import Stopwatch
 from tests.frameworks import each_framework
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WITHOUT_SB3_CONTRIB = """
 import runpy, sys
 sys.modules["sb3_contrib"] = None

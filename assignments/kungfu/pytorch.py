@@ -3,8 +3,8 @@
 import functools
 from pathlib import Path
 
+from assignments.kungfu import agent, games, loss, optimizer, pictures, variants_pytorch
 from grading.grade import Track
-from tests.hidden import games, kungfu, pictures, variants_pytorch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -18,12 +18,12 @@ TRACK = Track(
     given=("setup", "imports", "select"),
     kit=(
         *(ROOT / name for name in ("checks.py", "checks_pytorch.py")),
-        *(HERE / f"{name}.py" for name in KIT),
+        *(HERE / "inside" / f"{name}.py" for name in KIT),
     ),
     measure="measure_pytorch",
     environment={"OMP_NUM_THREADS": "1"},
     hidden=("ale_py", "ale_py.libs"),  # an agent could search the emulator for its next move
-    exercises=kungfu.exercise_plans(OBS_SHAPE),
+    exercises=(agent.plan(OBS_SHAPE), loss.PLAN, optimizer.PLAN),
     play=games.play_rules(
         "play_pytorch",
         OBS_SHAPE,

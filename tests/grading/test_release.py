@@ -606,7 +606,7 @@ def test_module_runs(toy):
         sys.path.insert(0, sys.argv.pop(1))
         runpy.run_module("grading", run_name="__main__", alter_sys=True)
     """)
-    project = Path(__file__).parents[1]
+    project = Path(__file__).parents[2]
     command = [sys.executable, "-c", program, str(project), "release", "none.ipynb"]
     run = subprocess.run(command, cwd=toy.root, capture_output=True, text=True, check=False)
     assert run.returncode == 2

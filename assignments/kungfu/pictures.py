@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
+from assignments.kungfu.variants import IDEAS
 from checks import ENTROPY_CASE, POLICY_CASE, POLICY_CASE_WITH_ENDS
-from tests.hidden.variants import IDEAS
 
 WIDTH = 800
 DOTS_PER_INCH = 100

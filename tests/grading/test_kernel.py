@@ -13,9 +13,9 @@ import pytest
 
 from grading.kernel import Kernel, KernelStartError, Limits
 from grading.sandbox import Sandbox, Unsandboxed
-from tests.test_sandbox import as_ordinary_user
+from tests.grading.test_sandbox import as_ordinary_user
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.alone
 LIMITS = Limits(
     startup_seconds=30,

@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from assignments.kungfu import games
 from atari_util import PreprocessAtari
 from grading.grade import needed_statements
 from grading.kernel import Kernel, Limits
@@ -24,7 +25,6 @@ from grading.play import PlayRules, play
 from grading.sandbox import Sandbox
 from grading.weights import MAX_BYTES, WeightsError, read_weights
 from tests.frameworks import TRACKS, each_framework
-from tests.hidden import games
 from tests.notebooks import solution_cells
 
 KIT = {file for track in TRACKS.values() for file in track.kit}

@@ -1,6 +1,4 @@
-"""What the parts of the homework are worth, and how each is judged from what was measured.
-
-Points stand in the tables `AGENT_PARTS`, `LOSS_PARTS` and `OPTIMIZER_PARTS`: change them there.
+"""The loss: what it is measured with, how each part is judged, and what it is worth.
 
 How the loss is taken apart. Every measured number is the gradient by one logit or value of a
 stand-in agent. One term at a time is isolated by the inputs alone, so a loss with its weights
@@ -14,7 +12,6 @@ written out can be judged too:
 -   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -32,19 +29,6 @@ ENTROPY_WEIGHT = 0.01
 OTHER_VALUE_WEIGHT, OTHER_ENTROPY_WEIGHT = 1.7, 0.23
 NO_VALUE_MOVES, NO_LOGIT_MOVES = "no value moves", "no logit moves"
 NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
-
-
-# ------------------------------------------------------------------------------------------ inputs
-
-
-def agent_inputs(obs_shape: tuple[int, ...], generator: np.random.Generator) -> Arrays:
-    """Draws observations `[n_games, *obs_shape]` in [0, 1], and a seed for memories."""
-    shape = (6, *obs_shape)
-    return {
-        "seed": generator.integers(2**31),
-        "observations": generator.random(shape, np.float32),
-        "other_observations": generator.random(shape, np.float32),
-    }
 
 
 def loss_inputs(generator: np.random.Generator) -> Arrays:
@@ -96,116 +80,6 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
         for name, changes in cases.items()
         for field, value in (plain | changes).items()
     }
-
-
-def optimizer_inputs(generator: np.random.Generator) -> Arrays:
-    """Draws where the descent begins."""
-    return {"start": generator.uniform(1, 3, 5).astype(np.float32)}
-
-
-# ------------------------------------------------------------------------------------------- agent
-
-
-def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    logits = measured["base/logits"]
-    n_games = len(measured["inputs/observations"])
-    if logits.shape != (n_games, N_ACTIONS):
-        return f"for {n_games} games they have shape {logits.shape}, not {(n_games, N_ACTIONS)}"
-    if not np.all(np.isfinite(logits)):
-        return "they are not finite numbers"
-    sums = logits.sum(axis=1), logits.sum(axis=0)
-    if np.all(logits >= 0) and any(np.allclose(one, 1, atol=1e-3) for one in sums):
-        return "they are probabilities already"
-    if np.allclose(np.exp(logits).sum(axis=1), 1, atol=1e-3):
-        return "they are log-probabilities already"
-    return _head_problem("logits", measured)
-
-
-def _value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    value, n_games = measured["base/value"], len(measured["inputs/observations"])
-    if value.shape != (n_games,):
-        becomes = f": with (n,) it makes ({n_games}, {n_games})" if value.ndim == 2 else ""
-        return f"for {n_games} games it has shape {value.shape}, not {(n_games,)}{becomes}"
-    if measured["single/value"].shape != (1,):
-        return f"for one game it has shape {measured['single/value'].shape}, not (1,)"
-    if not np.all(np.isfinite(value)):
-        return "it is not a finite number"
-    return _head_problem("value", measured)
-
-
-def _head_problem(head: str, measured: Arrays) -> str:
-    """Judges logits or values by what makes a difference to them.
-
-    Students may change the architecture, so numbers that are not the solution's prove nothing.
-    """
-    base = measured[f"base/{head}"]
-    for other, words in (("other", "the observation"), ("blank", "the memory")):
-        if is_close(measured[f"{other}/{head}"], base):
-            return f"{words} makes no difference"
-    return ""
-
-
-def _new_state_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    for part in ("h", "c"):
-        new, old = measured[f"base/{part}"], measured[f"memory/{part}"]
-        if new.shape != old.shape:
-            return f"{part} has shape {new.shape}, not {old.shape}"
-        if is_close(new, old):
-            return "it is the old memory"
-        given_back = measured.get(f"cell/{part}")
-        if given_back is not None and not is_close(
-            measured[f"replayed/{part}"], given_back, tolerance=1e-3
-        ):
-            return "it is not the state that the cell gives back, [h, c]"
-    return ""
-
-
-OUTPUTS = ("h", "c", "logits", "value")
-
-
-def _games_apart_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    for output in OUTPUTS:
-        base = measured[f"base/{output}"]
-        if not is_close(measured[f"backwards/{output}"][::-1], base, tolerance=1e-3):
-            return f"the order of the games in the batch changes {output}"
-        if not is_close(measured[f"single/{output}"].ravel(), base[:1].ravel(), tolerance=1e-3):
-            return f"the other games in the batch change {output}"
-    return ""
-
-
-def _gradients_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    gradients = measured["gradients"]
-    if not gradients.size:
-        return "the agent has no trainable variables"
-    stuck = int(np.sum(~(gradients > 0)))
-    return f"no gradient reaches {stuck} of {gradients.size} variables" if stuck else ""
-
-
-def _agreement_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    for way, words in (("compiled", "compiled, or without gradients"), ("step", "as agent.step")):
-        for output in OUTPUTS:
-            if not is_close(
-                measured[f"{way}/{output}"], measured[f"base/{output}"], tolerance=1e-3
-            ):
-                return f"{output} is another when the agent runs {words}"
-    return ""
-
-
-def _base(*outputs: str):
-    return lambda measured: [measured[f"base/{output}"] for output in outputs]
-
-
-AGENT_PARTS = (
-    Part("logits", "the actor's logits", 5, _logits_problem, _base("logits")),
-    Part("state_value", "the critic's value", 5, _value_problem, _base("value")),
-    Part("new_state", "the memory for the next tick", 5, _new_state_problem, _base("h", "c")),
-    Part("games_apart", "each game on its own", 1, _games_apart_problem, _base(*OUTPUTS)),
-    Part("gradients", "every weight learns", 3, _gradients_problem, lambda m: [m["gradients"]]),
-    Part("agreement", "the same however it is run", 1, _agreement_problem, _base(*OUTPUTS)),
-)
-
-
-# -------------------------------------------------------------------------------------------- loss
 
 
 def _steps(measured: Arrays, case: str) -> float:
@@ -461,7 +335,7 @@ def _steps_taken(measured: Arrays) -> list[np.ndarray]:
     return [measured["peaked/n_steps"], np.array(ratios)]
 
 
-_LOSS_PARTS = (
+_PARTS = (
     Part(
         "value_loss",
         "value loss: V(s_t) is pulled to its target",
@@ -570,35 +444,12 @@ def _has_moved(measured: Arrays) -> np.ndarray:
 
 
 # Where nothing moves, what the whole call did tells mistakes apart.
-LOSS_PARTS = tuple(
+PARTS = tuple(
     replace(
         part,
         evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"], _has_moved(m)],
     )
-    for part in _LOSS_PARTS
-)
-
-
-# --------------------------------------------------------------------------------------- optimizer
-
-
-def _optimizer_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
-    path = measured["path"].astype(float)
-    if path.ndim != 2 or len(path) != 4 or not np.all(np.isfinite(path)):
-        return "its steps lead to NaN or infinity"
-    downhill = -np.sum((path[1:] - path[:-1]) * path[0], axis=1)
-    if np.all(path[1:] == path[0]):
-        return "it stays where it is: the learning rate is zero"
-    if downhill[0] <= 0:
-        return "it goes uphill"
-    far_off = np.linalg.norm(path[-1]) > 10 * np.linalg.norm(path[0])
-    return "its steps are so long that it gets ever further off" if far_off else ""
-
-
-OPTIMIZER_PARTS = (
-    Part(
-        "descent", "an optimizer that goes downhill", 10, _optimizer_problem, lambda m: [m["path"]]
-    ),
+    for part in _PARTS
 )
 
 
@@ -618,12 +469,4 @@ FIT_VALUES = Fit(
     "judged with values of shape (n, 1), which this agent gives and this loss takes",
 )
 
-
-def exercise_plans(obs_shape: tuple[int, ...]) -> tuple[ExercisePlan, ...]:
-    """Returns how each exercise is graded, for a track with observations of this shape."""
-    inputs = functools.partial(agent_inputs, obs_shape)
-    return (
-        ExercisePlan("agent", AGENT_PARTS, inputs, rebuilds=True),
-        ExercisePlan("loss", LOSS_PARTS, loss_inputs, fit=FIT_VALUES),
-        ExercisePlan("optimizer", OPTIMIZER_PARTS, optimizer_inputs),
-    )
+PLAN = ExercisePlan("loss", PARTS, loss_inputs, fit=FIT_VALUES)

@@ -67,7 +67,7 @@ def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
         assert find_track(path) is TRACKS[framework]
 
 
-@pytest.mark.parametrize("package", ["tests", "tests/hidden", "checks"])
+@pytest.mark.parametrize("package", ["tests", "assignments", "assignments/kungfu", "checks"])
 def test_installed_packages_of_the_same_name_do_no_harm(tmp_path, monkeypatch, package):
     (tmp_path / "site" / package).mkdir(parents=True)
     for folder in (package, package.partition("/")[0]):

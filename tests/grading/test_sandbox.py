@@ -19,7 +19,7 @@ import pytest
 from grading import sandbox
 from grading.sandbox import FIRST_UID, Sandbox, Unsandboxed, python_folders
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.alone
 NOBODY = 65534
 SCRATCH_BYTES = 8 << 20

@@ -13,7 +13,7 @@ import pytest
 from grading import UsageError
 from grading.submission import read_assignment, read_submission
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KUNGFU = "kungfu_a2c_tensorflow.ipynb"
 
 IMPORTS = "import keras\nimport numpy as np; _ = 0"

@@ -2,13 +2,13 @@
 
 import pytest
 
+from assignments.kungfu.pytorch import TRACK
+from assignments.kungfu.variants import BROADCAST
 from grading.grade import Grader
 from grading.report import as_table
 from grading.results import Report
 from grading.tracks import find_track
-from tests.hidden.pytorch_track import TRACK
-from tests.hidden.variants import BROADCAST
-from tests.original_template import AGENT, TRAIN, edited, write_original
+from tests.assignments.kungfu.original_template import AGENT, TRAIN, edited, write_original
 
 pytestmark = pytest.mark.pytorch
 

@@ -1,6 +1,6 @@
 """TensorFlow's variants: how each idea of `variants.py` looks in this solution."""
 
-from tests.hidden.variants import Edits, make_variants
+from assignments.kungfu.variants import Edits, make_variants
 
 CELL = "hidden, cell_state = self.lstm_cell(features, prev_state)"
 VALUE_HEAD = "self.state_value_head(hidden)[:, 0]"
