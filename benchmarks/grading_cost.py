@@ -26,10 +26,11 @@ from jupyter_client.manager import start_new_kernel
 from tqdm import tqdm
 
 import grading.grade
-from assignments.kungfu.tensorflow import TRACK
+import grading.reader
+from assignments.kungfu import play
+from assignments.kungfu.tracks import TENSORFLOW as TRACK
 from grading.grade import Grader
-from grading.kernel import Kernel
-from grading.notebook import read_code_cells
+from grading.worker import Worker
 
 N_RUNS = 5
 GOAL = 1.5  # student_side_ratio
@@ -45,8 +46,7 @@ np.savez({path!r}, *[variable.numpy() for variable in agent.trainable_variables]
 
 def answers() -> list[str]:
     """Returns the solution's exercise cells."""
-    cells = {cell.id: cell.source for cell in read_code_cells(TRACK.solution)}
-    return [cells[f"{plan.name}-exercise"] for plan in TRACK.exercises]
+    return [cell.source for cell in TRACK.template.exercises]
 
 
 def bare_kernel_seconds(weights: Path) -> float:
@@ -86,42 +86,44 @@ def own_seconds() -> float:
 
 
 @contextlib.contextmanager
-def metered() -> Iterator[tuple[list[Kernel], list[float]]]:
-    """Keeps every kernel that grading starts, and what the grader's own side of play takes."""
-    kernels, played = [], []
-    play = grading.grade.play
+def metered() -> Iterator[tuple[list[Worker], list[float]]]:
+    """Keeps every worker that grading starts, and what the grader's own side of play takes."""
+    workers, played = [], []
+    play_games = play._play_games
 
-    class KeptKernel(Kernel):
-        def __enter__(self) -> Kernel:
+    class KeptWorker(Worker):
+        def __enter__(self) -> Worker:
             started = super().__enter__()
-            kernels.append(self)
+            workers.append(self)
             return started
 
-    def metered_play(*arguments, **options):
+    def metered_play(*arguments):
         before = own_seconds()
-        result = play(*arguments, **options)
+        result = play_games(*arguments)
         played.append(own_seconds() - before)
         return result
 
     with (
-        mock.patch.object(grading.grade, "Kernel", KeptKernel),
-        mock.patch.object(grading.grade, "play", metered_play),
+        mock.patch.object(grading.grade, "Worker", KeptWorker),
+        mock.patch.object(grading.reader, "Worker", KeptWorker),
+        mock.patch.object(play, "_play_games", metered_play),
     ):
-        yield kernels, played
+        yield workers, played
 
 
 def grading_seconds(notebook: Path, weights: Path) -> dict[str, float]:
     """Grades a submission once and returns the CPU seconds of each part of it."""
-    with metered() as (kernels, played), Grader(TRACK, seed=SEED) as grader:
+    with metered() as (workers, played), Grader(seed=SEED) as grader:
         report = grader.grade(notebook, weights)
     problems = [c.message for e in report.exercises[:-1] for c in e.checks if c.message]
     if problems or len(played) != 1:
         raise RuntimeError(f"the solution was not graded as right: {problems}")
-    student, reference, player = (kernel.cpu_seconds for kernel in kernels)
+    reader, student, reference, player = (worker.cpu_seconds for worker in workers)
     return {
-        "student_kernel_seconds": student,
-        "reference_kernel_seconds": reference,
-        "play_kernel_seconds": player,
+        "reader_seconds": reader,
+        "student_worker_seconds": student,
+        "reference_worker_seconds": reference,
+        "play_worker_seconds": player,
         "play_emulator_seconds": played[0],
     }
 
@@ -134,7 +136,7 @@ def measure() -> dict[str, float]:
         nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
         bare = bare_kernel_seconds(weights)
         costs = grading_seconds(notebook, weights)
-    ratio = costs["student_kernel_seconds"] / bare
+    ratio = costs["student_worker_seconds"] / bare
     return {"bare_kernel_seconds": bare, **costs, "student_side_ratio": ratio}
 
 

@@ -7,7 +7,6 @@ far below the second. Numbers depend on nothing but the seeds, and on how a mach
 """
 
 import contextlib
-import functools
 import io
 import logging
 import multiprocessing
@@ -28,13 +27,15 @@ import numpy as np
 
 import checks
 from assignments.kungfu import agent, loss
-from assignments.kungfu.tensorflow import HERE, TRACK
+from assignments.kungfu.tracks import HERE
+from assignments.kungfu.tracks import TENSORFLOW as TRACK
 from assignments.kungfu.variants import Variant
 from assignments.kungfu.variants_tensorflow import ENTROPY, J_HAT, TD_TARGET, VALUE_LOSS
 from grading import judge
-from grading.grade import ExercisePlan, needed_statements
-from grading.judge import Arrays, Part
-from grading.notebook import read_code_cells
+from grading.assignment import Arrays, Exercise, Part
+from grading.inside.measurement import Measurement
+from grading.reference import with_inputs
+from grading.worker import INSIDE
 
 RIGHT = [variant for variant in TRACK.variants if variant.idea is None]
 WRONG = [variant for variant in TRACK.variants if variant.idea]
@@ -69,7 +70,7 @@ REPHRASED = Variant(
     ),
 )
 
-Measured = dict[str, Arrays]  # by the variant, or by the way in which the solution was run
+Measured = dict[str, Measurement]  # by the variant, or by the way in which the solution was run
 
 
 @dataclass(frozen=True)
@@ -99,62 +100,58 @@ def _set_up(threads: int) -> None:
     """Prepares a process in which TensorFlow is yet to be imported."""
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     os.environ.update(TRACK.environment | dict.fromkeys(names, str(threads)))
-    sys.path.insert(0, str(HERE / "inside"))
+    sys.path[:0] = [str(HERE / "inside"), str(INSIDE)]
     # Mutants lose gradients, and every agent is compiled anew: no news here.
     warnings.filterwarnings("ignore", message="Gradients do not exist")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def _run(kind: str, variant: Variant, inputs: Arrays) -> Arrays:
-    """Measures a variant as the grader's kernels do."""
+def _run(variant: Variant, inputs: Arrays) -> Measurement:
+    """Measures a variant as the grader's workers do."""
     import measure_tensorflow
 
-    return dict(np.load(io.BytesIO(measure_tensorflow.run(kind, _sources(variant), inputs))))
+    data, sources = Measurement(inputs).to_bytes(), _sources(variant)
+    return Measurement.from_bytes(measure_tensorflow.measure(data, variant.exercise, sources))
 
 
 def _sources(variant: Variant) -> list[str]:
-    source = variant.apply(_cells()[f"{variant.exercise}-exercise"])
-    given = "\n".join(_cells()[name] for name in TRACK.given)
-    return [*needed_statements(given, source), source]
-
-
-@functools.cache
-def _cells() -> dict[str, str]:
-    return {cell.id: cell.source for cell in read_code_cells(TRACK.solution)}
+    source = variant.apply(TRACK.solution_of(variant.exercise))
+    return [*TRACK.template.support([source]), source]
 
 
 def measure_agent(seed: int, mutants: Sequence[Variant], inputs: Arrays) -> Measured:
     """Measures the solution's agent run in every way, and mutants with the same weights."""
     import keras
 
-    def measure(variant: Variant) -> Arrays:
+    def measure(variant: Variant) -> Measurement:
         keras.utils.set_random_seed(seed)  # all draw the same weights, in the same order
-        return _run("agent", variant, inputs)
+        return _run(variant, inputs)
 
     solution = measure(_variant("agent", SOLUTION))
-    parts = {k: v for k, v in solution.items() if k == "parts" or k.startswith("weights/")}
     xla = measure(XLA)
     ways = {
         SOLUTION: solution,
-        "rebuilt": _run("rebuilt", _variant("agent", SOLUTION), inputs | parts),
+        "rebuilt": _run(_variant("agent", SOLUTION), agent.put_in_its_place(inputs, solution)),
         "tf.function": solution | _in_place_of_base(solution, "compiled"),
         "XLA": solution | _in_place_of_base(xla, "step"),
     }
     measured = ways | {mutant.name: measure(mutant) for mutant in mutants}
     return {
-        name: {k: v for k, v in arrays.items() if not k.startswith("weights/")}
+        name: Measurement(
+            {k: v for k, v in arrays.items() if not k.startswith("description/")}, arrays.errors
+        )
         for name, arrays in measured.items()
     }
 
 
-def _in_place_of_base(arrays: Arrays, way: str) -> Arrays:
+def _in_place_of_base(arrays: Measurement, way: str) -> Arrays:
     return {f"base/{k.partition('/')[2]}": v for k, v in arrays.items() if k.startswith(f"{way}/")}
 
 
 def measure_loss(seed: int, mutants: Sequence[Variant], inputs: Arrays) -> Measured:
     """Measures the right ways to write the loss that give the solution's numbers, and mutants."""
     right = [v for v in RIGHT if v.exercise == "loss" and not v.counts]
-    return {v.name: _run("loss", v, inputs) for v in [*right, REPHRASED, *mutants]}
+    return {v.name: _run(v, inputs) for v in [*right, REPHRASED, *mutants]}
 
 
 def _variant(exercise: str, name: str) -> Variant:
@@ -166,7 +163,7 @@ MEASURES = {"agent": measure_agent, "loss": measure_loss}
 
 def measure_visible() -> Row:
     """Measures the comparisons that the notebook's own check of the loss makes."""
-    from answers import run_cells
+    from cells import run_cells
 
     checks.use_framework("tensorflow")
     matches, equal, different = checks._matches, [], []
@@ -213,7 +210,7 @@ def measure_rows(exercise: str, names: Iterable[str] = (), cases: Iterable[str] 
         names: of its parts; by default all.
         cases: of its inputs that the evidence of these parts needs; by default all.
     """
-    plan = next(plan for plan in TRACK.exercises if plan.name == exercise)
+    plan = TRACK.exercise(exercise)
     parts = [part for part in plan.parts if part.name in names or not names]
     lost = {part.name for part in parts}
     mutants = [v for v in WRONG if v.exercise == exercise and lost & {*v.loses}]
@@ -227,9 +224,10 @@ def measure_rows(exercise: str, names: Iterable[str] = (), cases: Iterable[str] 
                 work = MEASURES[exercise], seed, also, inputs[seed]
                 results[threads, seed] = pool.submit(*work)
         measured = {key: result.result() for key, result in results.items()}
-    named = {s: {f"inputs/{k}": v for k, v in arrays.items()} for s, arrays in inputs.items()}
     complete = {
-        (threads, seed): {name: arrays | named[seed] for name, arrays in by_name.items()}
+        (threads, seed): {
+            name: with_inputs(arrays, inputs[seed]) for name, arrays in by_name.items()
+        }
         for (threads, seed), by_name in measured.items()
     }
     return [_row(exercise, part, complete) for part in parts]
@@ -244,7 +242,7 @@ def _processes(threads: int) -> ProcessPoolExecutor:
     )
 
 
-def _inputs(plan: ExercisePlan, seed: int, cases: Iterable[str]) -> Arrays:
+def _inputs(plan: Exercise, seed: int, cases: Iterable[str]) -> Arrays:
     inputs = plan.inputs(np.random.default_rng([seed, *plan.name.encode()]))
     return {k: v for k, v in inputs.items() if not cases or k.partition("/")[0] in cases}
 
@@ -270,13 +268,13 @@ def _row(exercise: str, part: Part, measured: dict[tuple[int, int], Measured]) -
     return Row(f"{exercise}/{part.name}", spread, nearest, mutant, tuple(sorted(tolerances)))
 
 
-def _evidence_difference(part: Part, arrays: Arrays, solution: Arrays) -> float:
+def _evidence_difference(part: Part, arrays: Measurement, solution: Measurement) -> float:
     """Returns how far the array of the evidence that differs most is from the solution's."""
     pairs = zip(part.evidence(arrays), part.evidence(solution), strict=True)
     return max(difference(ours, right) for ours, right in pairs)
 
 
-def _tolerances(part: Part, arrays: Arrays, solution: Arrays) -> set[float]:
+def _tolerances(part: Part, arrays: Measurement, solution: Measurement) -> set[float]:
     """Returns the tolerances with which a part's judgement compares."""
     used, is_close = set(), judge.is_close
 

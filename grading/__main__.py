@@ -1,9 +1,10 @@
 """The command line: `python -m grading COMMAND`."""
 
 import argparse
+import os
 import sys
 
-from grading import UsageError, alone, release
+from grading import UsageError, command, release
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -11,13 +12,17 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 when all is well, 1 when the command found something wrong with what it
-        was given, 2 when it could not start.
+        was given, 2 when it could not start; `grade` has more, see `grading.results`.
     """
     parser = argparse.ArgumentParser(prog="python -m grading", description="The autograder.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     release.add_command(commands)
-    alone.add_command(commands)
-    arguments = parser.parse_args(argv)
+    command.add_command(commands)
+    words = sys.argv[1:] if argv is None else argv
+    # A submission may be called --no-sandbox: what exists as a file is never an option.
+    arguments = parser.parse_args(
+        [f"./{w}" if w[:1] == "-" and os.path.lexists(w) else w for w in words]
+    )
     try:
         return arguments.run(arguments)
     except UsageError as error:

@@ -40,8 +40,8 @@ def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> by
         raise UnreadableFileError(reason) from None
 
 
-def find_weights(notebook: Path, written_name: str) -> tuple[Path | None, str]:
-    """Finds the weights that were handed in with a notebook.
+def find_attachment(notebook: Path, written_name: str) -> tuple[Path | None, str]:
+    """Finds the file that was handed in with a notebook.
 
     Args:
         notebook: the submission.
@@ -49,24 +49,25 @@ def find_weights(notebook: Path, written_name: str) -> tuple[Path | None, str]:
 
     Returns:
         The file of the notebook's own name, or, where no other notebook shares the folder, the one
-        of the written name, or the only `.npz` file there; and, if there is none, what was looked
+        of the written name, or the only one of its kind; and, if there is none, what was looked
         for.
     """
-    own = notebook.with_suffix(".npz")
+    ending = Path(written_name).suffix
+    own = notebook.with_suffix(ending)
     if os.path.lexists(own):
         return own, ""
-    looked_for = f"{own.name}, {written_name}"
     if len(list(notebook.parent.glob("*.ipynb"))) > 1:
         return None, f"{own.name} beside the notebook (others share its folder)"
     if os.path.lexists(notebook.parent / written_name):
         return notebook.parent / written_name, ""
-    found = sorted(notebook.parent.glob("*.npz"))
+    looked_for = f"{own.name}, {written_name}"
+    found = sorted(notebook.parent.glob(f"*{ending}"))
     if len(found) == 1:
         return found[0], ""
     if found:
         names = ", ".join(path.name for path in found[:5])
         return None, f"{looked_for}; of {names} none is named so, and one must be chosen"
-    return None, f"{looked_for}, or any one .npz file beside the notebook"
+    return None, f"{looked_for}, or any one {ending} file beside the notebook"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -3,43 +3,18 @@
 Nothing of a student's runs here: arrays come in, verdicts go out.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from grading.assignment import Part
+from grading.inside.measurement import Measurement
 from grading.results import Check
-
-Arrays = dict[str, np.ndarray]
 
 # Relative to the largest entry of an array. The solution's own spread over seeds, thread counts,
 # eager and compiled is below a tenth of it: see benchmarks/tolerances.py.
 TOLERANCE = 1e-4
-MAX_ERROR = 2000  # bytes
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of an exercise that earns points of its own.
-
-    Attributes:
-        name: how reports and mutants call it.
-        title: what it is about, in the student's words.
-        points: what it is worth.
-        judge: takes what was measured of the submission and of each accepted solution; returns why
-            the part fails, "" if it holds. Whatever it raises over a submission is a failure too.
-        evidence: picks the arrays that the judgement rests on. Two wrong answers are the same
-            mistake in this part if these are equal. May raise KeyError where nothing was measured.
-        is_given: whether the student's notebook comes with it; a template that leaves it out is not
-            the student's fault.
-    """
-
-    name: str
-    title: str
-    points: float
-    judge: Callable[[Arrays, Sequence[Arrays]], str]
-    evidence: Callable[[Arrays], Sequence[np.ndarray]]
-    is_given: bool = False
 
 
 def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE) -> bool:
@@ -70,14 +45,16 @@ def factor(measured: np.ndarray, *accepted: np.ndarray) -> float | None:
     return None
 
 
-def judge(parts: Sequence[Part], measured: Arrays, accepted: Sequence[Arrays]) -> list[Check]:
+def judge(
+    parts: Sequence[Part], measured: Measurement, accepted: Sequence[Measurement]
+) -> list[Check]:
     """Judges every part of an exercise."""
     checks = []
     for part in parts:
         try:
             message = part.judge(measured, accepted)
         except KeyError:  # it could not be measured, or was no array of the right shape
-            message = error_of(measured) or "what came back does not have the right shape"
+            message = measured.first_error or "what came back does not have the right shape"
         except Exception:  # arrays are the student's, and may be anything
             message = "what came back cannot be judged: the shapes do not fit"
         points = 0 if message else part.points
@@ -103,15 +80,11 @@ def excuse(checks: Sequence[Check], names: Collection[str]) -> list[Check]:
     ]
 
 
-def error_of(measured: Arrays) -> str:
-    """Returns the first error, in words, that was met while measuring; "" if there was none."""
-    names = [name for name in sorted(measured) if name.rpartition("/")[2] == "error"]
-    return measured[names[0]].tobytes()[:MAX_ERROR].decode(errors="replace") if names else ""
-
-
-def same_mistake(part: Part, measured: Arrays, mutant: Arrays, accepted: Sequence[Arrays]) -> bool:
+def same_mistake(
+    part: Part, measured: Measurement, mutant: Measurement, accepted: Sequence[Measurement]
+) -> bool:
     """Says whether a mutant fails a part in the very way that the submission does."""
-    errors = [error_of(arrays).partition(" (at ")[0] for arrays in (measured, mutant)]
+    errors = [each.first_error.partition(" (at ")[0] for each in (measured, mutant)]
     if any(errors):  # where it was raised is the student's own line
         return errors[0] == errors[1]
     ours, theirs = _evidence(part, measured), _evidence(part, mutant)
@@ -122,7 +95,7 @@ def same_mistake(part: Part, measured: Arrays, mutant: Arrays, accepted: Sequenc
     )
 
 
-def _evidence(part: Part, measured: Arrays) -> Sequence[np.ndarray] | None:
+def _evidence(part: Part, measured: Measurement) -> Sequence[np.ndarray] | None:
     """Returns what a judgement rests on, None where there is nothing that it could."""
     try:
         return part.evidence(measured)
@@ -130,21 +103,19 @@ def _evidence(part: Part, measured: Arrays) -> Sequence[np.ndarray] | None:
         return None
 
 
-def with_shapes_of(measured: Arrays, reference: Arrays) -> Arrays:
+def with_shapes_of(measured: Measurement, reference: Measurement) -> Measurement:
     """Leaves out what has not the shape and kind of the reference's array of the same name.
 
-    Arithmetic on shapes that an enemy chose could fill the grader's memory.
+    Arithmetic on hostile shapes could fill the grader's memory.
     """
-    return {
+    fitting = {
         name: array
         for name, array in measured.items()
-        if name.rpartition("/")[2] == "error"
-        or (
-            name in reference
-            and array.shape == reference[name].shape
-            and array.dtype.kind == reference[name].dtype.kind
-        )
+        if name in reference
+        and array.shape == reference[name].shape
+        and array.dtype.kind == reference[name].dtype.kind
     }
+    return Measurement(fitting, measured.errors)
 
 
 def _largest(array: np.ndarray) -> float:

@@ -6,18 +6,17 @@ test. Any other notebook is left to nbval. The exit code says what came out, see
 """
 
 import importlib.machinery
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from grading import tracks
-from grading.files import write_whole
+from grading import UsageError
+from grading.assignment import ROOT, Assignment, all_assignments
+from grading.command import require_sandbox, write_reports
 from grading.grade import Grader, GraderError
-from grading.report import as_gradescope, as_html, as_json, as_table, clean
+from grading.report import as_table, clean
 from grading.results import EXIT_GRADER_FAILED, Check, ExerciseResult, Report
-from grading.sandbox import why_unavailable
 
 # What pytest or Python would run or import from a submission's folder.
 CONFIGURATION = {"conftest.py", "setup.cfg", "tox.ini", "pyproject.toml"}
@@ -28,71 +27,68 @@ IMPORTED = (*importlib.machinery.all_suffixes(), ".pth")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("grading", "grading of student notebooks")
     group.addoption("--grading-seed", type=int, help="repeat the grading that had this seed")
-    group.addoption("--grading-report", type=Path, metavar="FILE", help="write a report as JSON")
     group.addoption(
-        "--grading-feedback", type=Path, metavar="FILE", help="write the student's page as HTML"
+        "--grading-reports", type=Path, metavar="FOLDER", help="write reports for each submission"
     )
-    group.addoption(
-        "--grading-gradescope", type=Path, metavar="FILE", help="write Gradescope's results.json"
-    )
-    group.addoption(
-        "--grading-weights", type=Path, metavar="FILE", help="the weights that were handed in"
-    )
-    group.addoption("--grading-only", action="store_true", help="leave no notebook to nbval")
-    group.addoption("--grading-done", type=Path, help="make this file when all has been graded")
-    group.addoption("--grading-problem", default="", help="why the notebook cannot be read")
     group.addoption(
         "--no-sandbox", action="store_true", help="run student code without bubblewrap: a risk"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not (getattr(config.option, "nbval", False) or getattr(config.option, "nbval_lax", False)):
+    option = config.option
+    if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
+    session = GradingSession(config)
+    config.pluginmanager.register(session, "grading-session")
     given = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
-    folders = [path for path in given if path.is_dir()]
-    notebooks = [path for path in given if path.suffix == ".ipynb" and path.is_file()]
-    for path in [*notebooks, *(file for folder in folders for file in folder.rglob("*.ipynb"))]:
-        if config.option.grading_only or tracks.find_track(path):
-            refuse_dangerous_folder(path, config.rootpath)
-            if not config.option.no_sandbox and (reason := why_unavailable()):
-                raise pytest.UsageError(
-                    f"there is no sandbox for student code: {reason}. Install bubblewrap, or take "
-                    "the risk with --no-sandbox"
-                )
-    config.pluginmanager.register(GradingSession(config), "grading-session")
+    for path in given:
+        # Before pytest runs what lies in a folder.
+        notebooks = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+        for notebook in notebooks:
+            if notebook.suffix == ".ipynb" and notebook.is_file() and session.find(notebook):
+                refuse_dangerous_folder(notebook, config.rootpath)
 
 
 class GradingSession:
-    """Grades the submissions of one pytest run, with a reference kernel for each track."""
+    """Grades the submissions of one pytest run."""
 
     def __init__(self, config: pytest.Config):
-        self.config = config
-        self.graders: dict[str, Grader] = {}
+        self.option = config.option
+        self.grader = Grader(self.option.grading_seed, not self.option.no_sandbox)
         self.reports: list[Report] = []
         self.has_failed = False
+
+    def find(self, path: Path) -> Assignment | None:
+        """Returns the assignment that a notebook answers.
+
+        Raises:
+            pytest.UsageError: it answers one, and there is no sandbox.
+        """
+        number = self.grader.read(path).number
+        if number is None:
+            return None
+        try:
+            require_sandbox(self.option.no_sandbox)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        return self.grader.assignments[number]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Iterator:
         collected = yield
+        # Whatever nbval would run is looked at, however it was asked for.
         if not collected or file_path.suffix != ".ipynb":
             return collected
-        # Whatever nbval would run is looked at, however it was asked for: pytest writes paths in
-        # other ways than those who gave them.
-        track = tracks.find_track(file_path)
-        if track is None and self.config.option.grading_only:
-            track = tracks.all_tracks()[0]
-        if track is None:
+        assignment = self.find(file_path)
+        if assignment is None:
             return collected
-        # In place of what nbval collected.
-        return [SubmissionFile.from_parent(parent, path=file_path, grading=self, track=track)]
+        return [
+            SubmissionFile.from_parent(parent, path=file_path, grading=self, assignment=assignment)
+        ]
 
-    def grade(self, path: Path, track: tracks.Track) -> Report:
-        option = self.config.option
-        if track.name not in self.graders:
-            self.graders[track.name] = Grader(track, option.grading_seed, not option.no_sandbox)
-        grader = self.graders[track.name]
-        report = grader.grade(path, option.grading_weights, option.grading_problem)
+    def grade(self, path: Path) -> Report:
+        report = self.grader.grade(path)
         self.reports.append(report)
         return report
 
@@ -103,35 +99,30 @@ class GradingSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        for grader in self.graders.values():
-            grader.__exit__(None, None, None)
-        option = self.config.option
-        for path, form in (
-            (option.grading_report, lambda report: _dump(as_json(report))),
-            (option.grading_gradescope, lambda report: _dump(as_gradescope(report))),
-            (option.grading_feedback, lambda report: as_html(report, draw_pictures(report))),
-        ):
-            if path and len(self.reports) == 1:
-                write_whole(path, form(self.reports[0]).encode())
-        if option.grading_done and self.reports:
-            option.grading_done.touch()
+        if self.option.grading_reports:
+            for report in self.reports:
+                name = Path(report.submission).stem
+                write_reports(report, self.grader, self.option.grading_reports / name)
         if self.has_failed:
             session.exitstatus = EXIT_GRADER_FAILED
         elif self.reports and session.exitstatus in (0, 1):
             session.exitstatus = max(report.exit_code for report in self.reports)
 
+    def pytest_unconfigure(self) -> None:
+        self.grader.__exit__(None, None, None)
+
 
 class SubmissionFile(pytest.File):
     """A submission; it is graded when its first part is asked for."""
 
-    def __init__(self, *, grading: GradingSession, track: tracks.Track, **rest):
+    def __init__(self, *, grading: GradingSession, assignment: Assignment, **rest):
         super().__init__(**rest)
-        self.grading, self.track = grading, track
+        self.grading, self.assignment = grading, assignment
         self.result: Report | None = None
         self.failure: GraderError | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        for exercise, part in self.track.part_names():
+        for exercise, part in self.assignment.part_names():
             yield PartItem.from_parent(self, name=f"{exercise}: {part}", key=(exercise, part))
 
     def report(self) -> Report:
@@ -139,7 +130,7 @@ class SubmissionFile(pytest.File):
             raise self.failure
         if self.result is None:
             try:
-                self.result = self.grading.grade(self.path, self.track)
+                self.result = self.grading.grade(self.path)
             except Exception as error:  # whatever it is, the student must not pay for it
                 reason = f"{type(error).__name__}: {error}"
                 self.failure, self.grading.has_failed = GraderError(reason), True
@@ -183,20 +174,14 @@ def find_check(report: Report, exercise: str, part: str) -> tuple[ExerciseResult
     return result, next(check for check in result.checks if check.name == part)
 
 
-def draw_pictures(report: Report) -> dict[str, bytes]:
-    """Draws the pictures that belong to a report's hints."""
-    track = next(track for track in tracks.all_tracks() if track.name == report.assignment)
-    hints = {check.hint for exercise in report.exercises for check in exercise.checks}
-    return {hint: track.pictures[hint]() for hint in hints & track.pictures.keys()}
-
-
 def refuse_dangerous_folder(path: Path, root: Path) -> None:
     """Stops pytest if files around a submission could have run, or would be imported.
 
     Raises:
         pytest.UsageError: names the files and the safe command.
     """
-    own = tracks.own_folders()
+    # The project's folders that notebooks of its own lie in.
+    own = {ROOT, ROOT / "notebooks", *(a.solution.parent for a in all_assignments())}
     folders = [folder for folder in (path.parent, *path.parent.parents) if folder not in own]
     if root in folders:
         folders = folders[: folders.index(root) + 1]
@@ -209,8 +194,8 @@ def refuse_dangerous_folder(path: Path, root: Path) -> None:
     if found:
         names = ", ".join(sorted({clean(file.name) for file in found}))
         raise pytest.UsageError(
-            f"{clean(path.name)} does not lie alone: pytest or the notebook would run {names}, "
-            f"which may have come with it. The safe command is: python -m grading grade FILE"
+            f"{clean(path.name)} shares its folder with files that would run, {names}, which may "
+            "have come with it. The safe command is: python -m grading grade FILE"
         )
 
 
@@ -219,7 +204,3 @@ def is_importable(path: Path) -> bool:
     return path.name.endswith(IMPORTED) or any(
         (path / f"__init__{ending}").exists() for ending in IMPORTED
     )
-
-
-def _dump(data: dict) -> str:
-    return json.dumps(data, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""Says what a submission earned: in the terminal, as JSON, to Gradescope, and on a page of its own.
+"""Says what a submission earned: as a table, as JSON, to Gradescope, to JUnit, and on a page.
 
 Words that came out of a submission are hostile: `clean` makes them plain before anything else is
 done with them. Gradescope's file and the page are the student's; seed, protection and remarks are
@@ -7,11 +7,13 @@ the teacher's and stand in the table and in the JSON only.
 
 import base64
 import dataclasses
+import json
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 import jinja2
 
@@ -74,6 +76,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "assignment": report.assignment,
         "submission": report.submission,
         "seed": report.seed,
+        "protection": report.protection,
         "status": "ungradable" if report.is_ungradable else "graded",
         "reason": report.reason,
         "score": round(report.score, 2),
@@ -111,7 +114,7 @@ def as_gradescope(report: Report) -> dict[str, Any]:
             "score": round(check.points, 2),
             "max_score": round(check.maximum, 2),
             "status": "passed" if check.passed else "failed",
-            "output": _gradescope_output(exercise, check),
+            "output": _plain_output(exercise, check),
             "visibility": "visible",
         }
         for i, exercise in enumerate(report.exercises, 1)
@@ -151,6 +154,29 @@ def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     return template.render(report=_cleaned(report), pictures=pictures)
 
 
+def as_junit(report: Report) -> str:
+    """Returns JUnit's XML, a test case for each part."""
+    report = _cleaned(report)
+    suite = ElementTree.Element("testsuite", name=report.submission)
+    for exercise in report.exercises:
+        for check in exercise.checks:
+            name = f"{exercise.name}: {check.name}"
+            case = ElementTree.SubElement(suite, "testcase", classname=report.assignment, name=name)
+            if not check.passed:
+                failure = ElementTree.SubElement(case, "failure", message=check.title)
+                failure.text = _plain_output(exercise, check)
+    return ElementTree.tostring(suite, "unicode", xml_declaration=True)
+
+
+# The forms that files have, by their ending. Each takes a report, and for some hints a picture.
+REPORTS: dict[str, Callable[[Report, Mapping[str, bytes]], str]] = {
+    ".json": lambda report, pictures: json.dumps(as_json(report), indent=1) + "\n",
+    ".html": as_html,
+    ".gradescope.json": lambda report, pictures: json.dumps(as_gradescope(report), indent=1) + "\n",
+    ".junit.xml": lambda report, pictures: as_junit(report),
+}
+
+
 def _is_seen(character: str) -> bool:
     # XML knows no U+FFFE and no U+FFFF.
     return unicodedata.category(character) not in _UNSEEN and character not in "\ufffe\uffff"
@@ -177,7 +203,7 @@ def _findings(exercise: ExerciseResult) -> dict[str, dict[str, list[Check]]]:
     return findings
 
 
-def _gradescope_output(exercise: ExerciseResult, check: Check) -> str:
+def _plain_output(exercise: ExerciseResult, check: Check) -> str:
     if exercise.reason:
         return f"ungradable: {exercise.reason}"
     return "\n\n".join(filter(None, [check.message, check.hint and f"Hint: {check.hint}"]))

@@ -2,13 +2,14 @@
 
 Inside are the system's libraries and this Python, read-only, and an empty `SCRATCH`. Whatever else
 the command may see is named by the caller. Everything is bounded that could hurt the machine, but
-for time and resident memory, which `kernel` watches.
+for time and resident memory, which `worker` watches.
 
 Two ways lead to the same place. An ordinary user gets a user namespace, in which its capabilities
 are worth nothing. Root would keep real ones there and could remount a read-only folder, so it drops
 all of them inside, together with its uid; each slot has its own, for processes are counted by uid.
 """
 
+import contextlib
 import functools
 import os
 import platform
@@ -17,7 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,47 +136,46 @@ class Sandbox:
         if not 0 <= self.slot < SLOTS:
             raise ValueError(f"slot is {self.slot}, expected 0 to {SLOTS - 1}")
 
+    @contextlib.contextmanager
     def start(
-        self, command: Sequence[str], folder: Path, *, processes: int, scratch_bytes: int
-    ) -> subprocess.Popen[bytes]:
-        """Starts a command whose output goes to one pipe.
+        self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Starts a command whose output goes to one pipe, and waits for its end on exit.
 
         The command dies with the *thread* that calls this.
 
         Args:
             command: program and arguments.
-            folder: the one folder of the machine that the command may write to, bound at its own
-                path, until `seal`.
             processes: how many processes and threads it may have.
             scratch_bytes: how much its scratch folder holds.
+            options: of `subprocess.Popen`.
         """
         if os.geteuid() == 0:
-            os.chown(folder, FIRST_UID + self.slot, -1)
             identity, command = [], as_user(command, FIRST_UID + self.slot)
         else:
             identity = ["--unshare-user", "--uid", "65534", "--gid", "65534"]
             identity += ["--cap-drop", "ALL", "--disable-userns"]
         command = limit(command, processes=processes, file_bytes=scratch_bytes)
+        pass_fds = options.pop("pass_fds", ())
         with tempfile.TemporaryFile() as program:
             program.write(system_call_filter(platform.machine()))
             program.seek(0)
-            return launch(
+            process = launch(
                 [
                     *("bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
                     *("--unshare-cgroup-try", *identity, "--hostname", "sandbox"),
                     *("--die-with-parent", "--new-session"),
-                    *self._mounts(folder, scratch_bytes),
+                    *self._mounts(scratch_bytes),
                     *("--seccomp", str(program.fileno()), "--chdir", str(SCRATCH), "--", *command),
                 ],
                 environment(SCRATCH, self.environment),
-                pass_fds=[program.fileno()],
+                pass_fds=[*pass_fds, program.fileno()],
+                **options,
             )
+        with process:
+            yield process
 
-    def seal(self, folder: Path) -> None:
-        """Takes the writable folder away, for good: no file can be made in a deleted folder."""
-        shutil.rmtree(folder)
-
-    def _mounts(self, folder: Path, scratch_bytes: int) -> list[str]:
+    def _mounts(self, scratch_bytes: int) -> list[str]:
         arguments = ["--proc", "/proc", "--dev", "/dev"]
         arguments += ["--perms", "1777", "--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
         arguments += ["--perms", "1777", "--size", str(scratch_bytes), "--tmpfs", str(SCRATCH)]
@@ -187,7 +187,7 @@ class Sandbox:
                 bound.append(name)
         bound += [*python_folders(), *(path.absolute() for path in self.read_only)]
         # Parents that bubblewrap makes unasked are closed to all but root.
-        parents = {parent for path in [*bound, folder] for parent in path.parents[:-1]}
+        parents = {parent for path in bound for parent in path.parents[:-1]}
         for parent in sorted(parents - {SCRATCH}):
             if not any(parent.is_relative_to(path) for path in bound):
                 arguments += ["--perms", "0755", "--dir", str(parent)]
@@ -195,7 +195,6 @@ class Sandbox:
             arguments += ["--ro-bind", str(path), str(path)]
         for path in self.hidden:
             arguments += ["--perms", "0755", "--tmpfs", str(path), "--remount-ro", str(path)]
-        arguments += ["--bind", str(folder), str(folder)]
         return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
@@ -217,18 +216,19 @@ class Unsandboxed(Sandbox):
             "it can."
         )
 
+    @contextlib.contextmanager
     def start(
-        self, command: Sequence[str], folder: Path, *, processes: int, scratch_bytes: int
-    ) -> subprocess.Popen[bytes]:
-        """Starts a command at home in `folder`, which stays writable; see `Sandbox.start`."""
-        if _other_account_works():
-            os.chown(folder, FIRST_UID + self.slot, -1)
-            command = as_user(command, FIRST_UID + self.slot)
-            command = limit(command, processes=processes, file_bytes=scratch_bytes)
-        return launch(command, environment(folder, self.environment), cwd=folder)
-
-    def seal(self, folder: Path) -> None:
-        """Does nothing: the folder is also the command's scratch folder."""
+        self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Starts a command at home in a folder of its own; see `Sandbox.start`."""
+        with tempfile.TemporaryDirectory(prefix="scratch-") as folder:
+            if _other_account_works():
+                os.chown(folder, FIRST_UID + self.slot, -1)
+                command = as_user(command, FIRST_UID + self.slot)
+                command = limit(command, processes=processes, file_bytes=scratch_bytes)
+            variables = environment(Path(folder), self.environment)
+            with launch(command, variables, cwd=folder, **options) as process:
+                yield process
 
 
 def limit(command: Sequence[str], *, processes: int, file_bytes: int) -> list[str]:
@@ -277,15 +277,11 @@ def why_unavailable() -> str:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: apt-get install bubblewrap)"
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            process = Sandbox().start(
-                PROBE, Path(folder), processes=64, scratch_bytes=SHARED_MEMORY_BYTES
-            )
-        except ValueError as error:
-            return str(error)
-        with process:
+    try:
+        with Sandbox().start(PROBE, processes=64, scratch_bytes=SHARED_MEMORY_BYTES) as process:
             said = process.communicate()[0].decode(errors="replace").strip()
+    except ValueError as error:
+        return str(error)
     return "" if said == sys.base_prefix else f"bubblewrap fails here: {said}"
 
 

@@ -17,7 +17,7 @@ So `pool.interact()` beside an answer does no harm, nor does what an old templat
 not run is listed. IPython's magics become calls, as in IPython, and calls are what no answer needs;
 of `%%time` and `%%capture` the code below is read.
 
-Submissions are hostile: reading one takes bounded time and memory, and raises nothing.
+Submissions are hostile, so they are read in a process of bounded time and memory; see `reader`.
 """
 
 import ast
@@ -26,13 +26,11 @@ import re
 import symtable
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from IPython.core import inputtransformer2
 
-from grading import UsageError
 from grading.gaps import EXERCISE
 from grading.notebook import CodeCell, UnreadableError, read_code_cells
 
@@ -40,6 +38,7 @@ MAX_MAGICS = 20  # in a cell
 MAX_LISTED = 10  # cells or lines in a remark
 
 _HEADING = re.compile(rf"^{EXERCISE.pattern}\b", re.MULTILINE)
+_IMPORT = re.compile(r"^(?:import|from) .*", re.MULTILINE)
 _GAP = re.compile(r"[^#]*<YOUR CODE")
 _TRANSPARENT = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -47,29 +46,49 @@ _PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.An
 
 
 @dataclass(frozen=True)
-class Exercise:
+class ExerciseCell:
     """What a solution's exercise cell asks for.
 
     Attributes:
         name: as in `# Exercise: name`.
         cell_id: the id of its cell.
+        source: the solution's answer.
         defines: the names that an answer must define.
         foreign: the names that an answer may use, and that never come from the submission.
     """
 
     name: str
     cell_id: str
+    source: str
     defines: frozenset[str]
     foreign: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """A solution's exercises, the sources of its other code cells, and the functions in them."""
+class Template:
+    """What a solution notebook asks for, and what it gives.
 
-    exercises: tuple[Exercise, ...]
-    given: frozenset[str]
+    Attributes:
+        exercises: in their order.
+        given: the sources of its other code cells.
+        functions: the names of the functions in these.
+        usable: sources of those whose imports and definitions answers may use.
+        imported: the words of the statements by which it imports something.
+    """
+
+    exercises: tuple[ExerciseCell, ...]
+    given: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
+    usable: tuple[str, ...] = ()
+    imported: frozenset[str] = frozenset()
+
+    def support(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """Returns the usable imports and definitions that some sources read, in their order."""
+        usable = [s for source in self.usable for s in _read_statements(CodeCell(0, "", source))]
+        texts = (CodeCell(0, "", source) for source in sources)
+        reading = [statement for cell in texts for statement in _read_statements(cell)]
+        names = frozenset().union(*(s.reads | s.reads_later for s in reading))
+        return tuple(statement.text for statement in _needed_for(names, usable)[0])
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,7 @@ class Answer:
         source: what to run of that cell, every line where it was; empty unless complete.
         helpers: what to run before, one by one. If one fails, say the import of something that is
             not installed, go on: it need not matter.
+        support: given imports and definitions that it reads; to be run first.
         remarks: what a teacher may want to know.
     """
 
@@ -115,13 +135,16 @@ class Answer:
     problem: str = ""
     cell_number: int = 0
     source: str = ""
-    helpers: tuple[Statement, ...] = ()
+    helpers: tuple[str, ...] = ()
+    support: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
         """What to run, in order; empty unless the answer is complete."""
-        return (*(helper.text for helper in self.helpers), self.source) if self.source else ()
+        if not self.source:
+            return ()
+        return (*self.support, *self.helpers, self.source)
 
 
 @dataclass(frozen=True)
@@ -142,57 +165,82 @@ class Submission:
     is_foreign: bool = False
 
 
-def read_assignment(solution: Path) -> Assignment:
+def read_template(solution: bytes, usable: Iterable[str] = ()) -> Template:
     """Reads a solution notebook.
 
+    Args:
+        solution: the file.
+        usable: ids of given cells whose imports and definitions answers may use.
+
     Raises:
-        UsageError: it cannot be read, or an exercise cell is not Python.
+        UnreadableError: it cannot be read, an exercise cell is not Python, or a cell is missing.
     """
-    try:
-        cells = [_Cell(cell) for cell in read_code_cells(solution)]
-    except UnreadableError as error:
-        raise UsageError(f"{solution}: {error}") from None
+    code = read_code_cells(solution)
+    cells = [_Cell(cell) for cell in code]
+    by_id = {cell.id: cell.source for cell in code}
+    if missing := [name for name in usable if name not in by_id]:
+        raise UnreadableError(f"it has no cell {', '.join(missing)}")
     exercises, given, functions, before = [], [], set(), set()
     headings = [(cell, EXERCISE.match(cell.source)) for cell in cells]
     asked = frozenset().union(*(cell.binds for cell, heading in headings if heading))
     for cell, heading in headings:
         if heading and cell.problem:
-            raise UsageError(f"{solution}: {cell.problem}")
+            raise UnreadableError(cell.problem)
         if heading and not cell.binds:
-            raise UsageError(f"{solution}: cell {cell.number} is an exercise, but defines nothing")
+            raise UnreadableError(f"cell {cell.number} is an exercise, but defines nothing")
         if heading:
             foreign = (asked | before) - cell.binds - {"_", "*"}
-            exercises.append(Exercise(heading[1], cell.id, cell.binds, foreign))
+            exercises.append(ExerciseCell(heading[1], cell.id, cell.source, cell.binds, foreign))
         else:
             given.append(_normalise(cell.source))
             functions.update(re.findall(r"^def (\w+)", cell.source, re.MULTILINE))
             before |= cell.binds
-    return Assignment(tuple(exercises), frozenset(given), frozenset(functions))
+    imports = _IMPORT.findall("\n".join(cell.source for cell in code))
+    return Template(
+        tuple(exercises),
+        frozenset(given),
+        frozenset(functions),
+        tuple(by_id[name] for name in usable),
+        frozenset(re.findall(r"\w+", " ".join(imports))),
+    )
 
 
-def read_submission(path: Path, assignment: Assignment) -> Submission:
-    """Reads a student's file, whatever it is; raises nothing."""
-    try:
-        code = read_code_cells(path)
-    except UnreadableError as error:
-        return unreadable_submission(assignment, str(error))
-    cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in assignment.given]
+def choose_template(code: list[CodeCell], templates: Sequence[Template]) -> list[Template]:
+    """Returns the templates, the likeliest first.
+
+    Those of one assignment ask for much the same names, so what decides is whose framework a
+    notebook speaks of most: the words that one solution imports and the others do not.
+    """
+    words = re.findall(r"\w+", "\n".join(cell.source for cell in code))
+
+    def likeness(template: Template) -> int:
+        others = (other.imported for other in templates if other is not template)
+        own = template.imported.difference(*others)
+        return sum(word in own for word in words)
+
+    return sorted(templates, key=likeness, reverse=True)
+
+
+def read_submission(code: list[CodeCell], template: Template) -> Submission:
+    """Finds the answers among a notebook's code cells; raises nothing."""
+    cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in template.given]
     is_foreign = len(cells) == len(code) and not any(
-        cell.is_meant_for(exercise) for cell in cells for exercise in assignment.exercises
+        cell.is_meant_for(exercise) for cell in cells for exercise in template.exercises
     )
     answers, used = {}, set()
-    for exercise in assignment.exercises:
-        own_functions = assignment.functions if is_foreign else frozenset()
+    for exercise in template.exercises:
+        own_functions = template.functions if is_foreign else frozenset()
         asked = replace(exercise, foreign=exercise.foreign - own_functions)
-        answers[exercise.name], needed = _find_answer(asked, cells)
+        answer, needed = _find_answer(asked, cells)
+        answers[exercise.name] = replace(answer, support=template.support(answer.sources))
         used.update(needed)
     counted = {answer.cell_number for answer in answers.values()}
     return Submission(answers, tuple(_list_unused(cells, used, counted)), is_foreign=is_foreign)
 
 
-def unreadable_submission(assignment: Assignment, reason: str) -> Submission:
+def unreadable_submission(template: Template, reason: str) -> Submission:
     """Returns what is known of a file that cannot be read."""
-    answers = {e.name: Answer(e.name, "missing", reason) for e in assignment.exercises}
+    answers = {e.name: Answer(e.name, "missing", reason) for e in template.exercises}
     return Submission(answers, problem=reason)
 
 
@@ -220,7 +268,7 @@ class _Cell:
             self.problem = f"cell {cell.number}: {len(gaps)} {are} open, in {_list('line', gaps)}"
         self.binds = frozenset().union(*(s.binds for s in self.statements))
 
-    def is_meant_for(self, exercise: Exercise) -> bool:
+    def is_meant_for(self, exercise: ExerciseCell) -> bool:
         """Whether the id, a comment or a line that seems to define something says so."""
         names = "|".join(exercise.defines)
         defining = rf"^(?:(?:async +)?def|class) +(?:{names})\b|^(?:{names}) *(?::[^=\n]*)?=(?!=)"
@@ -231,7 +279,7 @@ class _Cell:
         )
 
 
-def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[Statement]]:
+def _find_answer(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[Answer, list[Statement]]:
     """Returns the answer, and all statements that it consists of."""
     name, lacking = exercise.name, exercise.defines
     defining = [cell for cell in cells if cell.binds & exercise.defines]
@@ -245,7 +293,7 @@ def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[S
                 "complete",
                 cell_number=last.number,
                 source=_join(s for s in needed if s.cell_number == last.number),
-                helpers=tuple(s for s in needed if s.cell_number != last.number),
+                helpers=tuple(s.text for s in needed if s.cell_number != last.number),
                 remarks=_list_others({*defining, *meant} - {last}),
             )
             return answer, needed
@@ -257,7 +305,7 @@ def _find_answer(exercise: Exercise, cells: list[_Cell]) -> tuple[Answer, list[S
     return Answer(name, "missing", f"{place} does not define {', '.join(sorted(lacking))}"), []
 
 
-def _select(exercise: Exercise, cells: list[_Cell]) -> tuple[list[Statement], frozenset[str]]:
+def _select(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[list[Statement], frozenset[str]]:
     """Returns the statements that an answer needs, and those of its names that nothing binds."""
     statements = [
         statement
@@ -266,13 +314,24 @@ def _select(exercise: Exercise, cells: list[_Cell]) -> tuple[list[Statement], fr
         if statement.binds & exercise.defines
         or not (statement.binds | statement.changes) & exercise.foreign
     ]
+    needed, unbound = _needed_for(exercise.defines | {"*"}, statements)
+    return needed, unbound & exercise.defines
+
+
+def _needed_for(
+    names: frozenset[str], statements: list[Statement]
+) -> tuple[list[Statement], frozenset[str]]:
+    """Returns the statements that bind some names, with what they need in turn, in their order.
+
+    And the names that nothing binds when they are read.
+    """
     binders = defaultdict(list)
     for i, statement in enumerate(statements):
         for name in statement.binds | statement.changes:
             binders[name].append(i)
     end = len(statements)
     needed, unbound = set(), set()
-    todo = [(name, end) for name in [*exercise.defines, "*"]]
+    todo = [(name, end) for name in names]
     while todo:
         name, before = todo.pop()
         # What is read was bound last; functions are called when all has run.
@@ -285,7 +344,7 @@ def _select(exercise: Exercise, cells: list[_Cell]) -> tuple[list[Statement], fr
             todo += [(read, i) for read in statement.reads]
             todo += [(read, end) for read in statement.reads_later]
             todo += [(changed, i) for changed in statement.changes if binders[changed][0] < i]
-    return [statements[i] for i in sorted(needed)], unbound & exercise.defines
+    return [statements[i] for i in sorted(needed)], frozenset(unbound)
 
 
 def _list_unused(cells: list[_Cell], used: set[Statement], counted: set[int]) -> Iterator[str]:

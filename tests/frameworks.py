@@ -2,10 +2,10 @@
 
 import pytest
 
-from assignments.kungfu import pytorch, tensorflow
+from assignments.kungfu.tracks import PYTORCH, TENSORFLOW
 from assignments.kungfu.variants import Variant
 
-TRACKS = {"tensorflow": tensorflow.TRACK, "pytorch": pytorch.TRACK}
+TRACKS = {"tensorflow": TENSORFLOW, "pytorch": PYTORCH}
 
 FRAMEWORKS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in TRACKS]
 each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -4,3 +4,7 @@
 `variants` what right and wrong answers look like, `games` what is played for marks. `inside` holds
 what runs beside a student's code, and no answer.
 """
+
+from assignments.kungfu.tracks import PYTORCH, TENSORFLOW
+
+ASSIGNMENTS = (TENSORFLOW, PYTORCH)

@@ -1,12 +1,14 @@
 """The agent: what it is measured with, how each part is judged, and what it is worth."""
 
 import functools
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from grading.grade import ExercisePlan
-from grading.judge import Arrays, Part, is_close
+from grading.assignment import Arrays, Exercise, Part
+from grading.inside.measurement import Measurement
+from grading.judge import is_close
 
 N_ACTIONS = 14
 
@@ -21,7 +23,7 @@ def agent_inputs(obs_shape: tuple[int, ...], generator: np.random.Generator) -> 
     }
 
 
-def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _logits_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     logits = measured["base/logits"]
     n_games = len(measured["inputs/observations"])
     if logits.shape != (n_games, N_ACTIONS):
@@ -36,7 +38,7 @@ def _logits_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return _head_problem("logits", measured)
 
 
-def _value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _value_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     value, n_games = measured["base/value"], len(measured["inputs/observations"])
     if value.shape != (n_games,):
         becomes = f": with (n,) it makes ({n_games}, {n_games})" if value.ndim == 2 else ""
@@ -48,7 +50,7 @@ def _value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return _head_problem("value", measured)
 
 
-def _head_problem(head: str, measured: Arrays) -> str:
+def _head_problem(head: str, measured: Measurement) -> str:
     """Judges logits or values by what makes a difference to them.
 
     Students may change the architecture, so numbers that are not the solution's prove nothing.
@@ -60,7 +62,7 @@ def _head_problem(head: str, measured: Arrays) -> str:
     return ""
 
 
-def _new_state_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _new_state_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     for part in ("h", "c"):
         new, old = measured[f"base/{part}"], measured[f"memory/{part}"]
         if new.shape != old.shape:
@@ -78,7 +80,7 @@ def _new_state_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 OUTPUTS = ("h", "c", "logits", "value")
 
 
-def _games_apart_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _games_apart_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     for output in OUTPUTS:
         base = measured[f"base/{output}"]
         if not is_close(measured[f"backwards/{output}"][::-1], base, tolerance=1e-3):
@@ -88,7 +90,7 @@ def _games_apart_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _gradients_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _gradients_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     gradients = measured["gradients"]
     if not gradients.size:
         return "the agent has no trainable variables"
@@ -96,7 +98,7 @@ def _gradients_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return f"no gradient reaches {stuck} of {gradients.size} variables" if stuck else ""
 
 
-def _agreement_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _agreement_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     for way, words in (("compiled", "compiled, or without gradients"), ("step", "as agent.step")):
         for output in OUTPUTS:
             if not is_close(
@@ -120,6 +122,16 @@ PARTS = (
 )
 
 
-def plan(obs_shape: tuple[int, ...]) -> ExercisePlan:
+DESCRIPTION = re.compile(r"description/(parts|\w{1,40}/\d\d)", re.ASCII)
+
+
+def put_in_its_place(inputs: Arrays, measured: Measurement) -> Arrays:
+    """Gives the solution's agent the parts of a student's, settings and weights; see `Exercise`."""
+    described = {name: array for name, array in measured.items() if DESCRIPTION.fullmatch(name)}
+    return {**inputs, **described} if "description/parts" in described else {}
+
+
+def exercise(obs_shape: tuple[int, ...]) -> Exercise:
     """Returns how the agent is graded, on a track with observations of this shape."""
-    return ExercisePlan("agent", PARTS, functools.partial(agent_inputs, obs_shape), rebuilds=True)
+    inputs = functools.partial(agent_inputs, obs_shape)
+    return Exercise("agent", PARTS, inputs, tailor=put_in_its_place)

@@ -9,8 +9,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
+from assignments.kungfu.play import PlayRules
 from atari_util import PreprocessAtari, emulator_seed, make_atari_vector_env
-from grading.play import PlayRules
 
 FRAMES_PER_SECOND = 15  # of the game's 60, which shows every fourth
 
@@ -34,7 +34,7 @@ def make_env(
 
 
 class KungFuGames:
-    """Some games, stepped side by side; see `grading.play.Games`."""
+    """Some games, stepped side by side; see `play.Games`."""
 
     def __init__(self, make_env: MakeEnv, generator: np.random.Generator, n_games: int):
         numbers = (int(generator.integers(2**63)) for _ in itertools.count())
@@ -87,8 +87,6 @@ def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> Pl
     """Returns what is played for: 20 games, a mean of 10,000 for full points."""
     return PlayRules(
         player=player,
-        agent="agent",
-        weights_name="kungfu_weights.npz",
         obs_shape=obs_shape,
         n_actions=14,
         games=functools.partial(KungFuGames, make_env),

@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from grading.grade import ExercisePlan, Fit
-from grading.judge import Arrays, Part, factor, is_close
+from grading.assignment import Arrays, Exercise, Fit, Part
+from grading.inside.measurement import Measurement
+from grading.judge import factor, is_close
 
 N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 3, 4, 14
 
@@ -82,48 +83,48 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
     }
 
 
-def _steps(measured: Arrays, case: str) -> float:
+def _steps(measured: Measurement, case: str) -> float:
     """How many steps were taken: moves are divided by it, to judge each other part on its own."""
     return max(float(measured[f"{case}/n_steps"]), 1.0)
 
 
-def _value_moves(measured: Arrays, case: str) -> np.ndarray:
+def _value_moves(measured: Measurement, case: str) -> np.ndarray:
     """How each acted-on value is moved, `[n_games, rollout_length]`."""
     return measured[f"{case}/value_moves"][:, :ROLLOUT_LENGTH] / _steps(measured, case)
 
 
-def _policy_moves(measured: Arrays, case: str) -> np.ndarray:
+def _policy_moves(measured: Measurement, case: str) -> np.ndarray:
     """How the policy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
     moves = measured[f"{case}/logit_moves"] / _steps(measured, case)
     return moves - _entropy_moves(measured)
 
 
-def _entropy_moves(measured: Arrays, case: str = "idle") -> np.ndarray:
+def _entropy_moves(measured: Measurement, case: str = "idle") -> np.ndarray:
     """How the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
     cases = case, f"{case}_weighted"
     moves = (measured[f"{name}/logit_moves"] / _steps(measured, name) for name in cases)
     return _entropy_alone(measured, *moves)
 
 
-def _entropy_loss(measured: Arrays) -> np.ndarray:
+def _entropy_loss(measured: Measurement) -> np.ndarray:
     """What the entropy term alone adds to the loss."""
     return _entropy_alone(measured, measured["idle/loss"], measured["idle_weighted/loss"])
 
 
-def _entropy_alone(measured: Arrays, lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
+def _entropy_alone(measured: Measurement, lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
     """Isolates the entropy in what an idle case gives with either weight of it."""
     if not _is_entropy_weighed(measured):
         return lightly
     return (heavily - lightly) * ENTROPY_WEIGHT / (OTHER_ENTROPY_WEIGHT - ENTROPY_WEIGHT)
 
 
-def _is_entropy_weighed(measured: Arrays) -> bool:
+def _is_entropy_weighed(measured: Measurement) -> bool:
     """Whether `entropy_weight` makes a difference where no action is better than another."""
     difference = measured["idle_weighted/logit_moves"] - measured["idle/logit_moves"]
     return bool(np.any(np.abs(difference) > NOTHING))
 
 
-def _pushes(measured: Arrays) -> np.ndarray:
+def _pushes(measured: Measurement) -> np.ndarray:
     """How far each played action is pushed above the others where logits are equal.
 
     The gradient of log π(a) is 1 - 1/14 for the action and -1/14 for each other, so this is the
@@ -136,7 +137,7 @@ def _pushes(measured: Arrays) -> np.ndarray:
     return played - (moves.sum(axis=-1) - played) / (N_ACTIONS - 1)
 
 
-def _policy_gradient(measured: Arrays, case: str) -> np.ndarray:
+def _policy_gradient(measured: Measurement, case: str) -> np.ndarray:
     """What `_policy_moves` should be, given how this very loss pushes actions of equal logits."""
     logits = measured[f"inputs/{case}/logits"].astype(float)
     policy = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
@@ -145,7 +146,7 @@ def _policy_gradient(measured: Arrays, case: str) -> np.ndarray:
     return pushes[..., None] * direction
 
 
-def _value_loss_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _value_loss_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     moves = _value_moves(measured, "sure")
     right = [_value_moves(arrays, "sure") for arrays in accepted]
     k = factor(moves, *right)
@@ -163,14 +164,14 @@ def _value_loss_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return "values are not pulled to r_t + γ·V(s_{t+1})"
 
 
-def _semi_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _semi_gradient_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     if not np.any(_value_moves(measured, "sure")):
         return NO_VALUE_MOVES
     last = measured["sure/value_moves"][:, ROLLOUT_LENGTH]
     return "the value in the target, V(s_{t+1}), is moved as well" if np.any(last) else ""
 
 
-def _value_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _value_ends_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     moves = measured["sure_ends/value_moves"], measured["sure_other_end/value_moves"]
     if not np.any(moves):
         return NO_VALUE_MOVES
@@ -183,7 +184,7 @@ def _value_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _advantage_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     pushes = _pushes(measured)
     if not np.any(np.abs(pushes) > NOTHING):
         return "no action is pushed"
@@ -192,7 +193,7 @@ def _advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _policy_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _policy_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     pushes, moves = _pushes(measured), _policy_moves(measured, "peaked")
     if not np.any(np.abs(pushes) > NOTHING):
         return NO_LOGIT_MOVES
@@ -206,12 +207,12 @@ def _policy_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _actor_pull(measured: Arrays) -> np.ndarray:
+def _actor_pull(measured: Measurement) -> np.ndarray:
     """How far the policy term moves each value, which it should not."""
     return measured["uniform/value_moves"] - measured["sure/value_moves"]
 
 
-def _constant_advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _constant_advantage_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     if not np.any(np.abs(_pushes(measured)) > NOTHING):
         return NO_LOGIT_MOVES
     # Where played actions have probability 1, log π is 0 and the policy term cannot move a value.
@@ -219,7 +220,7 @@ def _constant_advantage_problem(measured: Arrays, accepted: Sequence[Arrays]) ->
     return "" if same else "the policy term moves the values"
 
 
-def _policy_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _policy_ends_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     moves = measured["peaked_ends/logit_moves"], measured["peaked_other_end/logit_moves"]
     if not np.any(np.abs(_policy_moves(measured, "peaked_ends")) > NOTHING):
         return NO_LOGIT_MOVES
@@ -232,12 +233,12 @@ def _policy_ends_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _entropy_value_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _entropy_value_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     right = map(_entropy_loss, accepted)
     return "" if is_close(_entropy_loss(measured), *right) else "its value is another"
 
 
-def _entropy_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _entropy_gradient_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     moves = _entropy_moves(measured)
     right = [_entropy_moves(arrays) for arrays in accepted]
     if is_close(moves, *right):
@@ -250,11 +251,11 @@ def _entropy_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> s
     return "it is not the mean over games and ticks of -Σ π·log π"
 
 
-def _memory(measured: Arrays, case: str) -> list[np.ndarray]:
+def _memory(measured: Measurement, case: str) -> list[np.ndarray]:
     return [measured[f"{case}/least_memory"], measured[f"{case}/greatest_memory"]]
 
 
-def _memory_passed_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _memory_passed_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     for ours, right in zip(
         _memory(measured, "peaked"), _memory(accepted[0], "peaked"), strict=True
     ):
@@ -263,7 +264,7 @@ def _memory_passed_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _memory_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _memory_gradient_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     # What a tick hands on reaches the first action's logit in every later tick of the rollout.
     by_tick = measured["peaked/logit_moves"][:, :, 0].sum(axis=0)
     later = np.append(np.cumsum(by_tick[::-1])[::-1][1:], 0)
@@ -273,7 +274,7 @@ def _memory_gradient_problem(measured: Arrays, accepted: Sequence[Arrays]) -> st
     return "" if same else "gradients do not flow back through the memory"
 
 
-def _memory_reset_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _memory_reset_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     right = _memory(accepted[0], "peaked_ends")
     ours = _memory(measured, "peaked_ends")
     if all(is_close(a, b) for a, b in zip(ours, right, strict=True)):
@@ -284,7 +285,7 @@ def _memory_reset_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return "a finished game's memory is not wiped, or another's is"
 
 
-def _weights_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _weights_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     values = _value_moves(measured, "sure_weighted"), _value_moves(measured, "sure")
     if not np.any(values):
         return NO_VALUE_MOVES
@@ -300,7 +301,7 @@ def _weights_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return ""
 
 
-def _returned_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _returned_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     loss = measured["peaked/loss"]
     if loss.shape != () or loss.dtype.kind != "f":
         return f"it is an array of shape {loss.shape}, not one number"
@@ -313,7 +314,7 @@ def _returned_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
     return "" if is_close(loss, *right, tolerance=1e-3) else "it is not the sum of the three terms"
 
 
-def _step_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _step_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     steps = int(measured["peaked/n_steps"])
     if steps != 1:
         return f"the optimizer takes {steps} steps in one call"
@@ -328,7 +329,7 @@ def _step_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
 TWICE = ("value_moves", "logit_moves")  # measured again where gradients may add up over calls
 
 
-def _steps_taken(measured: Arrays) -> list[np.ndarray]:
+def _steps_taken(measured: Measurement) -> list[np.ndarray]:
     """How many steps a call takes, and how many times as far a second one moves the same."""
     again = [(measured.get(f"peaked/{name}_again"), measured[f"peaked/{name}"]) for name in TWICE]
     ratios = [factor(*pair) or 0.0 for pair in again if pair[0] is not None]
@@ -437,7 +438,7 @@ _PARTS = (
 )
 
 
-def _has_moved(measured: Arrays) -> np.ndarray:
+def _has_moved(measured: Measurement) -> np.ndarray:
     """Whether anything moves in the first call, and in a second one if there was one."""
     calls = ("", "_again") if "peaked/logit_moves_again" in measured else ("",)
     return np.array([float(np.any(measured[f"peaked/logit_moves{call}"])) for call in calls])
@@ -453,7 +454,7 @@ PARTS = tuple(
 )
 
 
-def fit_values(inputs: Arrays, measured_agent: Arrays) -> Arrays:
+def fit_values(inputs: Arrays, measured_agent: Measurement) -> Arrays:
     """Gives the loss values of shape (n, 1), as this student's own agent does; see `Fit`."""
     value = measured_agent.get("base/value")
     if value is None or value.ndim != 2 or value.shape[1] != 1:
@@ -469,4 +470,4 @@ FIT_VALUES = Fit(
     "judged with values of shape (n, 1), which this agent gives and this loss takes",
 )
 
-PLAN = ExercisePlan("loss", PARTS, loss_inputs, fit=FIT_VALUES)
+EXERCISE = Exercise("loss", PARTS, loss_inputs, fit=FIT_VALUES)

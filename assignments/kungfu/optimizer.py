@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grading.grade import ExercisePlan
-from grading.judge import Arrays, Part
+from grading.assignment import Arrays, Exercise, Part
+from grading.inside.measurement import Measurement
 
 
 def optimizer_inputs(generator: np.random.Generator) -> Arrays:
@@ -13,7 +13,7 @@ def optimizer_inputs(generator: np.random.Generator) -> Arrays:
     return {"start": generator.uniform(1, 3, 5).astype(np.float32)}
 
 
-def _optimizer_problem(measured: Arrays, accepted: Sequence[Arrays]) -> str:
+def _optimizer_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     path = measured["path"].astype(float)
     if path.ndim != 2 or len(path) != 4 or not np.all(np.isfinite(path)):
         return "its steps lead to NaN or infinity"
@@ -32,4 +32,4 @@ PARTS = (
     ),
 )
 
-PLAN = ExercisePlan("optimizer", PARTS, optimizer_inputs)
+EXERCISE = Exercise("optimizer", PARTS, optimizer_inputs)

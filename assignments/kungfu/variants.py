@@ -10,6 +10,9 @@ An idea is the same in every framework and stands here once; how it looks in a s
 import dataclasses
 from collections.abc import Iterator
 
+from assignments.kungfu import loss
+from grading import assignment
+
 Edits = dict[str, dict[str, tuple[tuple[str, str], ...]]]  # by exercise and name
 
 
@@ -29,43 +32,17 @@ class Idea:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Variant:
-    """An edit of one exercise of the solution.
+class Variant(assignment.Variant):
+    """An edit of one exercise of the solution; see `grading.assignment.Variant`.
 
     Attributes:
-        name: what is done differently.
-        exercise: the name behind `# Exercise:`.
-        edits: pairs of old and new text; each old text stands in the cell exactly once.
-        counts: right, though its numbers are not the solution's: the grader must know them.
         idea: the misconception; None for a right variant.
     """
 
-    name: str
-    exercise: str
-    edits: tuple[tuple[str, str], ...]
-    counts: bool = False
     idea: Idea | None = None
 
-    @property
-    def loses(self) -> tuple[str, ...]:
-        return self.idea.loses if self.idea else ()
 
-    @property
-    def hint(self) -> str:
-        return self.idea.hint if self.idea else ""
-
-    def apply(self, source: str) -> str:
-        """Returns the edited source; raises ValueError where an edit does not fit."""
-        for old, new in self.edits:
-            if source.count(old) != 1:
-                raise ValueError(
-                    f"{self.name}: {old!r} stands {source.count(old)} times in the cell"
-                )
-            source = source.replace(old, new)
-        return source
-
-
-EVERYTHING = ("*",)  # nothing can be measured
+EVERYTHING = tuple(part.name for part in loss.PARTS)  # where nothing can be measured
 
 # Right, with numbers of their own.
 COUNT = {
@@ -476,4 +453,5 @@ def _make(edits: Edits, ideas: dict[str, dict[str, Idea]] | None = None) -> Iter
     for exercise, by_name in edits.items():
         for name, pairs in by_name.items():
             idea = ideas[exercise][name] if ideas else None
-            yield Variant(name, exercise, pairs, name in COUNT, idea)
+            loses, hint = (frozenset(idea.loses), idea.hint) if idea else (frozenset(), "")
+            yield Variant(name, exercise, pairs, name in COUNT, loses, hint, idea)

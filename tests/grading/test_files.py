@@ -3,7 +3,7 @@
 import pytest
 
 from grading import UsageError
-from grading.files import find_weights, write_whole
+from grading.files import find_attachment, write_whole
 
 
 def test_write_whole(tmp_path):
@@ -54,7 +54,7 @@ def test_write_says_what_is_missing(tmp_path):
 def test_weights_are_found_beside_their_notebook(tmp_path, beside, found):
     for name in ["hw.ipynb", *beside]:
         (tmp_path / name).touch()
-    assert find_weights(tmp_path / "hw.ipynb", "kungfu_weights.npz") == (tmp_path / found, "")
+    assert find_attachment(tmp_path / "hw.ipynb", "kungfu_weights.npz") == (tmp_path / found, "")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_weights_are_found_beside_their_notebook(tmp_path, beside, found):
 def test_weights_of_nobody_in_particular_are_not_taken(tmp_path, beside, looked_for):
     for name in ["hw.ipynb", *beside]:
         (tmp_path / name).touch()
-    weights, words = find_weights(tmp_path / "hw.ipynb", "kungfu_weights.npz")
+    weights, words = find_attachment(tmp_path / "hw.ipynb", "kungfu_weights.npz")
     assert weights is None
     assert words.startswith(looked_for)

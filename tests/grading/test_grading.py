@@ -14,7 +14,6 @@ import nbformat
 import pytest
 
 from grading.grade import Grader, GraderError
-from grading.tracks import find_track
 from tests.frameworks import TRACKS, each_framework, find_variant
 from tests.notebooks import ROOT, SOLUTION, filled, solution_path, student_path
 
@@ -31,11 +30,8 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
 def grade(path: Path, *options: str | Path) -> tuple[subprocess.CompletedProcess, dict]:
     """Grades by the command line; returns the JSON report, too."""
     out = path.parent / "out"
-    out.mkdir(exist_ok=True)
-    finished = run(
-        "grading", "grade", path, "--grading-report", out / "report.json", *options, cwd=out
-    )
-    report = out / "report.json"
+    finished = run("grading", "grade", path, "--reports", out, *options, cwd=ROOT)
+    report = out / f"{path.stem}.json"
     assert report.exists(), finished.stdout + finished.stderr
     return finished, json.loads(report.read_text())
 
@@ -63,11 +59,12 @@ def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "answers.ipynb")
-    for path in (solution_path(framework), student_path(framework), tmp_path / "answers.ipynb"):
-        assert find_track(path) is TRACKS[framework]
+    with Grader() as grader:
+        for path in (solution_path(framework), student_path(framework), tmp_path / "answers.ipynb"):
+            assert grader.assignments[grader.read(path).number] is TRACKS[framework]
 
 
-@pytest.mark.parametrize("package", ["tests", "assignments", "assignments/kungfu", "checks"])
+@pytest.mark.parametrize("package", ["assignments", "assignments/kungfu", "checks"])
 def test_installed_packages_of_the_same_name_do_no_harm(tmp_path, monkeypatch, package):
     (tmp_path / "site" / package).mkdir(parents=True)
     for folder in (package, package.partition("/")[0]):
@@ -113,18 +110,24 @@ def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path, framew
 def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path, framework):
     name = "entropy with the wrong sign"
     path = write_variant(tmp_path / "wrong.ipynb", "loss", name, framework)
-    out = tmp_path / "out"
-    forms = ["--grading-feedback", out / "page.html", "--grading-gradescope", out / "gs.json"]
-    finished, report = grade(path, "--grading-seed=7", *forms, "--junitxml", out / "junit.xml")
-    _, again = grade(path, "--grading-seed=7")
+    finished, report = grade(path, "--seed=7")
+    _, again = grade(path, "--seed=7")
     assert report == again
     assert report["seed"] == 7
+    assert report["protection"].startswith("Submissions ran in bubblewrap")
     assert finished.returncode == 1
     assert points(report) == {"agent": 20, "loss": 42, "optimizer": 10, "play": 0}
     hint = "The entropy's sign: it is positive, and subtracting it from the loss makes the policy"
-    for text in (finished.stdout, (out / "page.html").read_text(), (out / "gs.json").read_text()):
+    out = tmp_path / "out"
+    for text in (
+        finished.stdout,
+        (out / "wrong.html").read_text(),
+        (out / "wrong.gradescope.json").read_text(),
+        (out / "wrong.junit.xml").read_text(),
+    ):
         assert hint in " ".join(text.split()).replace("&#39;", "'")
-    failures = [c for c in ElementTree.parse(out / "junit.xml").iter("testcase") if len(c)]
+    cases = ElementTree.parse(out / "wrong.junit.xml").iter("testcase")
+    failures = [case for case in cases if len(case)]
     assert [case.get("name") for case in failures] == [
         "loss: entropy_value",
         "loss: entropy_gradient",
@@ -244,7 +247,7 @@ def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
     (tmp_path / planted).write_text("")
     finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
     assert finished.returncode == 4
-    assert f"would run {planted.partition('/')[0]}" in finished.stderr
+    assert f"would run, {planted.partition('/')[0]}, which" in finished.stderr
     assert "python -m grading grade FILE" in finished.stderr
 
 
@@ -301,8 +304,7 @@ def test_an_answer_is_never_left_to_nbval_however_its_path_is_written(tmp_path, 
 def test_the_solution_has_full_marks(tmp_path):
     for path in (SOLUTION, SOLUTION.with_suffix(".npz")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    page = tmp_path / "page.html"
-    _, report = grade(tmp_path / SOLUTION.name, "--grading-feedback", page)
+    _, report = grade(tmp_path / SOLUTION.name)
     *written, play = report["exercises"]
     assert [exercise["points"] for exercise in written] == [20, 50, 10]
     # Its agent earns three times what is asked for, unless the network is no longer the one that
@@ -310,7 +312,7 @@ def test_the_solution_has_full_marks(tmp_path):
     assert play["points"] == 20
     assert {check["message"] for exercise in written for check in exercise["checks"]} == {""}
     assert re.search(r"the mean of 20 games is [\d,]+ ± \d+", play["checks"][0]["message"])
-    assert "data:video/mp4;base64," in page.read_text()
+    assert "data:video/mp4;base64," in (tmp_path / "out" / f"{SOLUTION.stem}.html").read_text()
 
 
 @pytest.mark.tensorflow
@@ -332,9 +334,12 @@ def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
 
 
 def test_a_framework_that_is_not_installed_is_the_graders_failure():
-    track = dataclasses.replace(TRACKS["pytorch"], framework="no_such_framework")
-    with pytest.raises(GraderError, match="needs no_such_framework, which is not installed"):
-        Grader(track)
+    track = dataclasses.replace(TRACKS["pytorch"], requires=("no_such_framework",))
+    with (
+        Grader(assignments=[track]) as grader,
+        pytest.raises(GraderError, match="needs no_such_framework, which is not installed"),
+    ):
+        grader.grade(student_path("pytorch"))
 
 
 def test_what_is_no_submission_never_runs(tmp_path):

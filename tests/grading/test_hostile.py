@@ -13,18 +13,18 @@ import nbformat
 import pytest
 
 from grading.grade import Grader
-from grading.kernel import Limits
 from grading.report import as_html, as_json, as_table
+from grading.worker import Limits
 from tests.frameworks import FRAMEWORKS, TRACKS
 from tests.notebooks import ROOT, solution_path
 
-LIMITS = Limits(cell_seconds=15, total_seconds=60, memory_bytes=1 << 30, output_bytes=1 << 20)
+LIMITS = Limits(call_seconds=15, total_seconds=60, memory_bytes=1 << 30, output_bytes=1 << 20)
 CANARY = "canary-" + "in-the-solution"
 
 
 def write_submission(grader: Grader, path: Path, agent: str) -> Path:
     """Writes the solution with another answer to the agent's exercise; `{right}` is its own."""
-    notebook = nbformat.read(grader.track.solution, as_version=4)
+    notebook = nbformat.read(grader.assignments[0].solution, as_version=4)
     cell = next(cell for cell in notebook.cells if cell.id == "agent-exercise")
     cell.source = agent.replace("{right}", cell.source)
     nbformat.write(notebook, path)
@@ -47,7 +47,7 @@ def grader(request, tmp_path_factory):
         if "exercise" in cell.metadata.get("tags", []):
             cell.source += f"\n# {CANARY}"
     nbformat.write(notebook, path)
-    with Grader(dataclasses.replace(track, solution=path), limits=LIMITS) as grader:
+    with Grader(limits=LIMITS, assignments=[dataclasses.replace(track, solution=path)]) as grader:
         yield grader
 
 
@@ -67,7 +67,7 @@ STOPPED = {
     ),
     "kills everybody": ("import os, signal\nos.kill(-1, signal.SIGKILL)\nos._exit(1)", ""),
     "runs for ever": ("while True: pass", "ran longer than 15 s"),
-    "prints for ever": ("while True: print('x' * 10000)", "more than"),
+    "prints for ever": ("while True: print('x' * 10000)", "its output exceeded"),
     "fills the memory": ("hog = [bytearray(1 << 24) for _ in range(1000)]", "memory"),
 }
 
@@ -142,7 +142,7 @@ step = __call__ = forward
     assert agent.points <= 1
 
 
-def test_a_kernel_sees_neither_the_project_nor_its_environment(grader, tmp_path, monkeypatch):
+def test_a_worker_sees_neither_the_project_nor_its_environment(grader, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADING_SECRET", "environment-secret")
     listener = socket.create_server(("127.0.0.1", 0))
     heard = []
@@ -157,7 +157,7 @@ def test_a_kernel_sees_neither_the_project_nor_its_environment(grader, tmp_path,
     code = f"""
 import os, socket
 found = []
-for name in {[str(ROOT / name) for name in ("solutions", "tests", "notebooks")]!r}:
+for name in {[str(ROOT / name) for name in ("solutions", "assignments", "tests", "notebooks")]!r}:
     if os.path.exists(name): found.append(name)
 if {{"GRADING_SECRET", "PYTEST_CURRENT_TEST"}} & os.environ.keys(): found.append("environment")
 for folder in ("/etc", "/usr", "/", "/tmp/..", {str(tmp_path)!r}):
@@ -186,7 +186,7 @@ raise ValueError("found " + repr(found))
     assert not any(Path(folder, "planted").exists() for folder in ("/etc", "/usr", "/", tmp_path))
 
 
-def test_no_answer_can_be_found_in_a_students_kernel(grader, tmp_path):
+def test_no_answer_can_be_found_in_a_students_worker(grader, tmp_path):
     # The search word is put together, so that the search does not find itself.
     code = f"""
 import gc, inspect, sys
@@ -283,7 +283,7 @@ raise ValueError('<script>alert(1)</script> \\x1b]0;title\\x07 =cmd() \\u202e {{
     assert "{{ 7 * 7 }}" in page
 
 
-def test_parts_that_break_the_reference_kernel_break_nothing(grader, tmp_path):
+def test_parts_that_break_the_reference_break_nothing(grader, tmp_path):
     code = (
         "{right}\n"
         + """
@@ -293,9 +293,11 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     def describe(layers, agent):
         import json
         import numpy
+        from measurement import Measurement
         layer = ("Dense", {"units": 10**9, "activation": {"class_name": "exit"}, "use_bias": True})
         parts = {part: [layer] for part in layers.PARTS}
-        return {"parts": numpy.frombuffer(json.dumps(parts).encode(), numpy.uint8)}
+        data = numpy.frombuffer(json.dumps(parts).encode(), numpy.uint8)
+        return Measurement({"description/parts": data})
     module._describe = describe
 """
     )

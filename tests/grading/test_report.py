@@ -130,6 +130,7 @@ def test_json():
         "assignment": "kungfu",
         "submission": "ana.ipynb",
         "seed": 7,
+        "protection": "Submissions ran in bubblewrap.",
         "status": "graded",
         "reason": "",
         "score": 22.33,

@@ -1,8 +1,7 @@
 """Measures a student's answers, beside them, in their kernel.
 
 Judges nothing and holds no answers: what runs here is in reach of the student's code, so it hands
-back arrays, and what they should be is decided elsewhere. Results are flat dictionaries of arrays,
-as bytes of an `.npz` file; text travels as UTF-8 in an array of uint8.
+back arrays, and what they should be is decided elsewhere.
 
 What is the framework's own stands in `checks_….py`, and for agents that are described and built
 again in `measure_tensorflow.py` and `measure_pytorch.py`: `make_measuring` puts them together.
@@ -10,20 +9,20 @@ again in `measure_tensorflow.py` and `measure_pytorch.py`: `make_measuring` puts
 
 import dataclasses
 import functools
-import io
 import json
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
-from answers import run_cells
+from cells import run_cells
+from measurement import Measurement
 
 import checks
 
-Arrays = dict[str, np.ndarray]
-
 N_ACTIONS = 14
+# What an agent says of its parts is called so, and is among the inputs when it is made again.
+DESCRIPTION = "description/"
 MAX_WEIGHT_BYTES = 8 << 20
 MAX_SETTING = 2048  # units, filters and the like, positive or negative
 WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
@@ -66,38 +65,36 @@ class Layers(Protocol):
 
 
 def make_measuring(framework: str, layers: Layers) -> Callable[..., bytes]:
-    """Returns `run(exercise, sources, inputs)` for a framework."""
+    """Returns a framework's `measure(data, exercise, sources)`."""
     checks.use_framework(framework)
     measures = {
         "agent": functools.partial(measure_agent, layers),
-        "rebuilt": functools.partial(measure_rebuilt_agent, layers),
         "loss": measure_loss,
         "optimizer": measure_optimizer,
     }
-    return functools.partial(run, layers, measures)
+    return functools.partial(measure, layers, measures)
 
 
-def run(
+def measure(
     layers: Layers,
-    measures: dict[str, Callable[..., Arrays]],
+    measures: dict[str, Callable[..., Measurement]],
+    data: bytes,
     exercise: str,
     sources: list[str],
-    inputs: Arrays,
 ) -> bytes:
     """Runs the cells that make an exercise's names, then measures them.
 
     Args:
         layers: the framework's.
         measures: what measures, by the exercise.
+        data: the inputs, a `Measurement`.
         exercise: `agent`, `loss` or `optimizer`.
         sources: cells to run in a namespace of their own, the answer last. Cells before the last
             may fail: what they were to define is missing then, and nothing else.
-        inputs: what to measure with.
 
     Returns:
-        An `.npz` file. Where the answer cannot be run or measured it holds `error`, in words.
+        A `Measurement`.
     """
-    results: Arrays = {}
     shape = checks.framework.OBS_SHAPE
     env = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
         action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
@@ -112,45 +109,37 @@ def run(
             env=env,
             agent=layers.agent_to_optimize(),
         )
-        results = measures[exercise](namespace, inputs)
+        results = measures[exercise](namespace, Measurement.from_bytes(data))
     except BaseException as error:  # the student's code may raise anything
-        results["error"] = text(checks.describe_error(error))
-    file = io.BytesIO()
-    np.savez(file, **results)
-    return file.getvalue()
-
-
-def text(words: str) -> np.ndarray:
-    return np.frombuffer(words.encode()[:2000], np.uint8)
+        results = Measurement(errors={"": checks.describe_error(error)})
+    return results.to_bytes()
 
 
 # ------------------------------------------------------------------------------------------ agent
 
 
-def measure_agent(layers: Layers, namespace: dict[str, Any], inputs: Arrays) -> Arrays:
-    """Measures a fresh agent of the student's class; see `_measure_this_agent`."""
+def measure_agent(layers: Layers, namespace: dict[str, Any], inputs: Measurement) -> Measurement:
+    """Measures a fresh agent of the student's class.
+
+    Where the inputs hold what `_describe` said of another agent, it is made of that one's parts.
+    """
     agent = namespace["SimpleRecurrentAgent"](checks.framework.OBS_SHAPE, N_ACTIONS)
+    if any(name.startswith(DESCRIPTION) for name in inputs):
+        _rebuild(layers, agent, inputs)
+        return _measure_this_agent(agent, inputs)
     results = _measure_this_agent(agent, inputs)
     return results | _try("describe", _describe, layers, agent)
 
 
-def measure_rebuilt_agent(layers: Layers, namespace: dict[str, Any], inputs: Arrays) -> Arrays:
-    """Measures an agent of this class whose parts are another agent's.
-
-    Args:
-        layers: of the framework.
-        namespace: holds the class.
-        inputs: those of `measure_agent`, and what `_describe` said of the other agent.
-    """
-    agent = namespace["SimpleRecurrentAgent"](checks.framework.OBS_SHAPE, N_ACTIONS)
-    parts = json.loads(inputs["parts"].tobytes())
+def _rebuild(layers: Layers, agent: Any, inputs: Measurement) -> None:
+    """Makes an agent of another one's parts, as `_describe` tells of them."""
+    parts = json.loads(inputs[f"{DESCRIPTION}parts"].tobytes())
     built, weights = {}, {}
     for part in layers.PARTS:
         built[part] = [_build_layer(layers, kind, settings) for kind, settings in parts[part]]
-        names = sorted(name for name in inputs if name.startswith(f"weights/{part}/"))
+        names = sorted(name for name in inputs if name.startswith(f"{DESCRIPTION}{part}/"))
         weights[part] = [inputs[name] for name in names]
     layers.rebuild(agent, built, weights)
-    return _measure_this_agent(agent, inputs)
 
 
 def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
@@ -165,8 +154,8 @@ def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
     return layers.class_of(kind)(**{key: settings[key] for key in layers.STANDARD[kind]})
 
 
-def _measure_this_agent(agent: Any, inputs: Arrays) -> Arrays:
-    """Measures what forward gives in several situations; one that fails leaves `NAME/error`."""
+def _measure_this_agent(agent: Any, inputs: Measurement) -> Measurement:
+    """Measures what forward gives in several situations; one that fails leaves an error."""
     observations, others = inputs["observations"], inputs["other_observations"]
     generator = np.random.default_rng(int(inputs["seed"]))
     blank = agent.get_initial_state(len(observations))
@@ -181,77 +170,78 @@ def _measure_this_agent(agent: Any, inputs: Arrays) -> Arrays:
         "compiled": (compiled, memory, observations),
         "step": (agent.step, memory, observations),
     }
-    results = {"memory/h": memory[0], "memory/c": memory[1]}
+    results = Measurement({"memory/h": memory[0], "memory/c": memory[1]})
     for name, (forward, *arguments) in situations.items():
         results |= _try(name, _outputs, name, forward, *arguments)
     results |= _try("cell", _cell_state, agent, memory, observations)
     return results | _try("gradients", _gradients, agent, memory, observations)
 
 
-def _try(name: str, measure: Any, *arguments: Any) -> Arrays:
+def _try(name: str, measure: Any, *arguments: Any) -> Measurement:
     try:
         return measure(*arguments)
     except Exception as error:
-        return {f"{name}/error": text(checks.describe_error(error))}
+        return Measurement(errors={name: checks.describe_error(error)})
 
 
-def _outputs(name: str, forward: Any, memory: Any, observations: np.ndarray) -> Arrays:
+def _outputs(name: str, forward: Any, memory: Any, observations: np.ndarray) -> Measurement:
     outputs = checks.run_forward(forward, memory, observations)
     h, c = outputs.new_state
     parts = {"h": h, "c": c, "logits": outputs.logits, "value": outputs.value}
-    return {f"{name}/{part}": array for part, array in parts.items()}
+    return Measurement({f"{name}/{part}": array for part, array in parts.items()})
 
 
-def _cell_state(agent: Any, memory: Any, observations: np.ndarray) -> Arrays:
+def _cell_state(agent: Any, memory: Any, observations: np.ndarray) -> Measurement:
     """What the LSTM cell itself gave back, where the agent has one that it calls."""
     with checks.framework.listening_to_cell(agent) as heard:
         if heard is None:
-            return {}
+            return Measurement()
         replayed = _outputs("replayed", agent.forward, memory, observations)
     if not heard:
-        return {}
+        return Measurement()
     h, c = map(checks.framework.to_array, heard[-1])
     return replayed | {"cell/h": h, "cell/c": c}
 
 
-def _gradients(agent: Any, memory: Any, observations: np.ndarray) -> Arrays:
+def _gradients(agent: Any, memory: Any, observations: np.ndarray) -> Measurement:
     """The largest gradient of each variable, -1 where none arrives."""
     sizes = checks.gradient_sizes(agent, memory, observations)
     numbers = [-1.0 if size is None else size for _, size in sizes]
-    return {"gradients": np.asarray(numbers, np.float32)}
+    return Measurement({"gradients": np.asarray(numbers, np.float32)})
 
 
-def _describe(layers: Layers, agent: Any) -> Arrays:
+def _describe(layers: Layers, agent: Any) -> Measurement:
     """Settings and weights of the agent's parts; nothing where they are not all there is."""
     parts = {part: getattr(agent, part, None) for part in layers.PARTS}
     if {id(part) for part in layers.parts_of(agent)} != {id(part) for part in parts.values()}:
-        return {}
+        return Measurement()
     settings, weights = {}, {}
     for name, part in parts.items():
         flat = [(type(layer).__name__, layer) for layer in layers.layers_of(part)]
         if not all(
             kind in layers.STANDARD and type(layer) is layers.class_of(kind) for kind, layer in flat
         ):
-            return {}
+            return Measurement()
         settings[name] = [
             (kind, {key: layers.setting(layer, key) for key in layers.STANDARD[kind]})
             for kind, layer in flat
         ]
-        weights |= {f"weights/{name}/{i:02}": w for i, w in enumerate(layers.weights_of(part))}
+        weights |= {f"{DESCRIPTION}{name}/{i:02}": w for i, w in enumerate(layers.weights_of(part))}
     if sum(array.nbytes for array in weights.values()) > MAX_WEIGHT_BYTES:
-        return {}
-    return weights | {"parts": np.frombuffer(json.dumps(settings).encode(), np.uint8)}
+        return Measurement()
+    parts = np.frombuffer(json.dumps(settings).encode(), np.uint8)
+    return Measurement(weights | {f"{DESCRIPTION}parts": parts})
 
 
 # ------------------------------------------------------------------------------------------- loss
 
 
-def measure_loss(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+def measure_loss(namespace: dict[str, Any], inputs: Measurement) -> Measurement:
     """Measures `train_on_rollout` on every case in the inputs, `CASE/FIELD`.
 
-    A case that cannot be measured leaves `CASE/error`.
+    A case that cannot be measured leaves an error.
     """
-    results: Arrays = {}
+    results = Measurement()
     fields = [field.name for field in dataclasses.fields(checks.LossCase)]
     for name in sorted({key.partition("/")[0] for key in inputs if "/" in key}):
         values = {field: inputs[f"{name}/{field}"] for field in fields}
@@ -262,15 +252,17 @@ def measure_loss(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
     return results
 
 
-def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -> Arrays:
+def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -> Measurement:
     n_calls = 2 if checks.framework.GRADIENTS_ADD_UP else 1
     measured, *again = checks.measure_loss(namespace, case, n_calls)
-    results = {
-        f"{name}/value_moves": measured.value_moves,
-        f"{name}/logit_moves": measured.logit_moves,
-        f"{name}/memory_moves": measured.memory_moves,
-        f"{name}/n_steps": np.asarray(measured.n_steps),
-    }
+    results = Measurement(
+        {
+            f"{name}/value_moves": measured.value_moves,
+            f"{name}/logit_moves": measured.logit_moves,
+            f"{name}/memory_moves": measured.memory_moves,
+            f"{name}/n_steps": np.asarray(measured.n_steps),
+        }
+    )
     for second in again:
         results[f"{name}/value_moves_again"] = second.value_moves
         results[f"{name}/logit_moves_again"] = second.logit_moves
@@ -286,13 +278,13 @@ def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -
 # -------------------------------------------------------------------------------------- optimizer
 
 
-def measure_optimizer(namespace: dict[str, Any], inputs: Arrays) -> Arrays:
+def measure_optimizer(namespace: dict[str, Any], inputs: Measurement) -> Measurement:
     """Lets the optimizer take steps down the sum of squares from a given start."""
     framework = checks.framework
     optimizer = namespace[framework.OPTIMIZER]
     if not framework.is_optimizer(optimizer):
         words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
-        return {"error": text(words)}
+        return Measurement(errors={"": words})
     path = framework.descend(optimizer, inputs["start"], n_steps=3)
     # However many weights there are, three of them tell.
-    return {"path": path[:, np.arange(3) % path.shape[1]]}
+    return Measurement({"path": path[:, np.arange(3) % path.shape[1]]})

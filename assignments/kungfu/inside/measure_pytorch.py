@@ -88,4 +88,4 @@ def agent_to_optimize() -> AnyAgent:
     return AnyAgent()
 
 
-run = make_measuring("pytorch", sys.modules[__name__])
+measure = make_measuring("pytorch", sys.modules[__name__])

@@ -69,4 +69,4 @@ def agent_to_optimize() -> checks_tensorflow.StandInAgent:
     return checks_tensorflow.StandInAgent(point, point[..., None], None, None)
 
 
-run = make_measuring("tensorflow", sys.modules[__name__])
+measure = make_measuring("tensorflow", sys.modules[__name__])

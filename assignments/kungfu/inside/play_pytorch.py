@@ -1,4 +1,4 @@
-"""Makes a player of a student's PyTorch agent and weights, in their kernel."""
+"""Makes a player of a student's PyTorch agent and weights, in their worker."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ checks.use_framework("pytorch")
 
 
 def make_player(
-    sources: Sequence[str], weights: bytes, n_games: int, obs_shape: tuple[int, ...], n_actions: int
-) -> player.Player:
-    """Makes the agent that the sources define; see `player.make_agent`."""
+    weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int
+) -> None:
+    """Starts a player of the agent that the sources define; see `player.make_agent`."""
 
     def weights_of(agent: torch.nn.Module) -> list[torch.Tensor]:
         agent.eval()
@@ -27,4 +27,4 @@ def make_player(
 
     torch.manual_seed(0)  # a constant: it tells nothing of the games
     agent = player.make_agent(sources, weights, obs_shape, n_actions, weights_of, assign)
-    return player.Player(agent, n_games, obs_shape, frame_axis=0)
+    player.start(player.Player(agent, n_games, obs_shape, frame_axis=0))

@@ -1,4 +1,4 @@
-"""Makes a player of a student's TensorFlow agent and weights, in their kernel."""
+"""Makes a player of a student's TensorFlow agent and weights, in their worker."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ checks.use_framework("tensorflow")
 
 
 def make_player(
-    sources: Sequence[str], weights: bytes, n_games: int, obs_shape: tuple[int, ...], n_actions: int
-) -> player.Player:
-    """Makes the agent that the sources define; see `player.make_agent`."""
+    weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int
+) -> None:
+    """Starts a player of the agent that the sources define; see `player.make_agent`."""
 
     def weights_of(agent: Any) -> list[keras.Variable]:
         agent.forward(agent.get_initial_state(1), tf.zeros((1, *obs_shape)))  # creates them
@@ -25,4 +25,4 @@ def make_player(
     agent = player.make_agent(
         sources, weights, obs_shape, n_actions, weights_of, keras.Variable.assign
     )
-    return player.Player(agent, n_games, obs_shape, frame_axis=-1)
+    player.start(player.Player(agent, n_games, obs_shape, frame_axis=-1))

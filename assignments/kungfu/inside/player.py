@@ -1,12 +1,12 @@
-"""Plays a student's agent, in their kernel, for a grader that holds the games; of no framework."""
+"""Plays a student's agent, in their worker, for a grader that holds the games; of no framework."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from answers import AnswerError, described_errors, run_cells
+from answers import AnswerError, described_errors
+from cells import run_cells
+from measurement import Measurement
 
 
 class Player:
@@ -30,12 +30,12 @@ class Player:
         with described_errors():
             self._memory = agent.get_initial_state(n_games)
 
-    def act(self, message: str) -> bytes:
+    def act(self, message: bytes) -> bytes:
         """Takes one tick.
 
         Args:
-            message: base64 of a byte for each game, 1 where it is still running, and of the
-                newest frames of these, uint8 `[n_running, height, width]`.
+            message: a byte for each game, 1 where it is still running, and the newest frames of
+                these, uint8 `[n_running, height, width]`.
 
         Returns:
             An action for each game, also for those that are over, as little-endian int64.
@@ -44,7 +44,7 @@ class Player:
             AnswerError: the agent fails, or gives something else than an integer for each game.
         """
         n_games = len(self._stacks)
-        data = np.frombuffer(base64.b64decode(message), np.uint8)
+        data = np.frombuffer(message, np.uint8)
         self._push(data[:n_games] > 0, data[n_games:].reshape(-1, 1, *self._frame_shape))
         observations = np.moveaxis(self._stacks, 1, self._frame_axis)
         observations = np.divide(observations, 255, dtype=np.float32, order="C")
@@ -67,6 +67,19 @@ class Player:
             self._stacks[is_running] = np.concatenate([older, planes], axis=1)
 
 
+_players: list[Player] = []  # the one that plays now
+
+
+def start(player: Player) -> None:
+    """Lets a player take the ticks from now on."""
+    _players[:] = [player]
+
+
+def act(message: bytes) -> bytes:
+    """Takes one tick; see `Player.act`."""
+    return _players[0].act(message)
+
+
 def make_agent(
     sources: Sequence[str],
     weights: bytes,
@@ -79,7 +92,7 @@ def make_agent(
 
     Args:
         sources: cells, the answer last.
-        weights: an `.npz` file, `arr_0` and so on.
+        weights: a `Measurement` of `arr_0` and so on.
         obs_shape: of one observation.
         n_actions: how many actions there are.
         weights_of: returns the agent's weights in the order of the file.
@@ -92,8 +105,8 @@ def make_agent(
         agent = run_cells("agent", sources)["SimpleRecurrentAgent"](obs_shape, n_actions)
         variables = list(weights_of(agent))
         shapes = [tuple(variable.shape) for variable in variables]
-    with np.load(io.BytesIO(weights), allow_pickle=False) as file:
-        arrays = [file[f"arr_{i}"] for i in range(len(file.files))]
+    named = Measurement.from_bytes(weights)
+    arrays = [named[f"arr_{i}"] for i in range(len(named))]
     _check_shapes([array.shape for array in arrays], shapes)
     with described_errors():
         for variable, array in zip(variables, arrays, strict=True):

@@ -1,26 +1,27 @@
-"""Plays for marks: the agent runs in a student's kernel, the games and their seeds stay here.
+"""Plays for marks: the agent runs in a student's worker, the games and their seeds stay here.
 
-The kernel is told the newest frames, tick by tick, and answers with actions. It is never told a
+The worker is told the newest frames, tick by tick, and answers with actions. It is never told a
 seed, a score, or where a game came from: scores can be neither invented nor searched for.
 """
 
-import base64
-import io
+import functools
 import math
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from grading.kernel import Kernel
-from grading.weights import WeightsError, read_weights
+from grading.assignment import Stage, Trial, TrialResult
+from grading.files import UnreadableFileError, read_regular_file
+from grading.inside.measurement import Measurement
+from grading.worker import Worker
 
 MAX_MESSAGE = 500  # characters of a student's
+MAX_WEIGHT_BYTES = 64 << 20  # of the file, and of all that is in it
 
 
 class Games(Protocol):
@@ -47,11 +48,7 @@ class PlayRules:
     """What is played, and what it is worth.
 
     Attributes:
-        player: the module that plays in the kernel, where it can be imported. Its `make_player(
-            sources, weights, n_games, obs_shape, n_actions)` returns something with
-            `act(message)`; see `assignments/kungfu/inside/player.py`.
-        agent: the exercise whose answer plays.
-        weights_name: the file that the notebook writes the agent's weights to.
+        player: the module that makes the player in the worker; see `inside/player.py`.
         obs_shape: of one observation.
         n_actions: actions are 0 to n_actions - 1.
         games: makes as many games as it is told, from seeds that it draws.
@@ -60,13 +57,11 @@ class PlayRules:
         maximum: points.
         n_games: whose first scores count.
         n_shuffled_games: played by the same agent with its weights shuffled.
-        seconds: for either set of games, on a clock on the wall. Good agents live long: 20 games of
-            39,000 points took more than two minutes on two slow cores with nothing else to do.
+        seconds: of wall time for either set of games. Good agents live long: 20 games of 39,000
+            points took more than two minutes on two slow cores with nothing else to do.
     """
 
     player: str
-    agent: str
-    weights_name: str
     obs_shape: tuple[int, ...]
     n_actions: int
     games: Callable[[np.random.Generator, int], AbstractContextManager[Games]] = field(repr=False)
@@ -84,25 +79,6 @@ class PlayRules:
         return round(self.maximum * min(max(share, 0.0), 1.0), 2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlayResult:
-    """What came of playing.
-
-    Attributes:
-        scores: of each game; empty if the games were not played to their end.
-        points: what their mean is worth.
-        message: the mean and how sure it is, or why there is none, for the student.
-        remarks: what a teacher may want to know.
-        video: the best game, MP4.
-    """
-
-    scores: tuple[float, ...] = ()
-    points: float = 0.0
-    message: str
-    remarks: tuple[str, ...] = ()
-    video: bytes | None = None
-
-
 class PlayError(Exception):
     """The agent cannot go on playing; the message is for its author."""
 
@@ -115,37 +91,44 @@ class _Episode:
     is_over: bool = False
 
 
-def play(
-    kernel: Kernel,
-    sources: Sequence[str],
-    weights_path: Path,
-    rules: PlayRules,
-    seed: int,
-    start_another: Callable[[], Kernel] | None = None,
-) -> PlayResult:
+def trial(rules: PlayRules) -> Trial:
+    """Returns the trial in which the agent of the exercise `agent` plays."""
+    return Trial(
+        name="play",
+        title=f"the mean of {rules.n_games} games",
+        points=rules.maximum,
+        exercise="agent",
+        attachment="kungfu_weights.npz",
+        missing="no weights were handed in",
+        run=functools.partial(play, rules=rules),
+    )
+
+
+def play(stage: Stage, rules: PlayRules) -> TrialResult:
     """Lets a student's agent play, and says what that is worth.
 
     Args:
-        kernel: a fresh one, in which `rules.player` can be imported.
-        sources: cells that define the agent, the answer last.
-        weights_path: the file that was handed in.
+        stage: the cells that define the agent, the weights, and the seed that all games are drawn
+            from. The same seed gives the same games.
         rules: of the assignment.
-        seed: what all games are drawn from. The same seed gives the same games.
-        start_another: starts a kernel for the games with shuffled weights, so that no agent can
-            tell that they are the second ones; by default they are played in the same.
     """
-    generator, other_generator = np.random.default_rng(seed).spawn(2)
+    generator, other_generator = np.random.default_rng(stage.seed).spawn(2)
     try:
-        weights = read_weights(weights_path)
-        episodes = _play_games(kernel, sources, weights, rules, rules.n_games, generator)
-    except (WeightsError, PlayError) as error:
-        return PlayResult(message=str(error))
+        # Longer than the games may take: what they took too long for is for them to say.
+        worker = stage.start_worker(2 * rules.seconds)
+        weights = read_weights(stage.attachment, worker)
+        episodes = _play_games(worker, stage.sources, weights, rules, rules.n_games, generator)
+    except PlayError as error:
+        return TrialResult(message=str(error))
     scores = [episode.score for episode in episodes]
     mean_score = float(np.mean(scores))
     remarks = []
     if rules.points(mean_score) > 0:
-        another = start_another() if start_another else kernel
-        remarks += _look_at_weights(another, sources, weights, rules, other_generator, mean_score)
+        # In another worker, so that no agent can tell that these are the second games.
+        another = stage.start_worker(2 * rules.seconds)
+        remarks += _look_at_weights(
+            another, stage.sources, weights, rules, other_generator, mean_score
+        )
     best = max(episodes, key=lambda episode: episode.score)
     replayed_score, video = rules.record(best.seed, best.actions)
     if replayed_score != best.score:
@@ -154,13 +137,31 @@ def play(
             f"no video: played again, the best game brought {replayed_score:,.0f} points and not "
             f"{best.score:,.0f}"
         )
-    return PlayResult(
-        scores=tuple(scores),
+    return TrialResult(
         points=rules.points(mean_score),
         message=_describe(scores, rules),
         remarks=tuple(remarks),
         video=video,
     )
+
+
+def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
+    """Reads a weights file in a worker in which nothing of the student's has run yet.
+
+    Raises:
+        PlayError: they cannot be read.
+    """
+    try:
+        data = read_regular_file(path, MAX_WEIGHT_BYTES, "the weights file")
+    except UnreadableFileError as error:
+        raise PlayError(str(error)) from None
+    answer = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
+    if answer.status != "ok":
+        raise PlayError(f"the weights file cannot be read: {answer.problem}"[:MAX_MESSAGE])
+    weights = Measurement.from_bytes(answer.data)
+    if weights.first_error:
+        raise PlayError(weights.first_error)
+    return [weights[f"arr_{i}"] for i in range(len(weights))]
 
 
 def _describe(scores: Sequence[float], rules: PlayRules) -> str:
@@ -172,7 +173,7 @@ def _describe(scores: Sequence[float], rules: PlayRules) -> str:
 
 
 def _look_at_weights(
-    kernel: Kernel,
+    worker: Worker,
     sources: Sequence[str],
     weights: Sequence[np.ndarray],
     rules: PlayRules,
@@ -182,7 +183,7 @@ def _look_at_weights(
     """Returns a remark if the agent plays as well when its weights are shuffled."""
     shuffled = [generator.permutation(array.ravel()).reshape(array.shape) for array in weights]
     try:
-        episodes = _play_games(kernel, sources, shuffled, rules, rules.n_shuffled_games, generator)
+        episodes = _play_games(worker, sources, shuffled, rules, rules.n_shuffled_games, generator)
     except PlayError as error:
         return [f"with shuffled weights the agent does not play: {error}"]
     shuffled_mean = np.mean([episode.score for episode in episodes])
@@ -195,7 +196,7 @@ def _look_at_weights(
 
 
 def _play_games(
-    kernel: Kernel,
+    worker: Worker,
     sources: Sequence[str],
     weights: Sequence[np.ndarray],
     rules: PlayRules,
@@ -208,7 +209,7 @@ def _play_games(
         PlayError: the agent fails, acts as nobody may, or takes too long.
     """
     deadline = time.monotonic() + rules.seconds
-    agent = _RemoteAgent(kernel, sources, weights, rules, n_games)
+    agent = _RemoteAgent(worker, sources, weights, rules, n_games)
     with rules.games(generator, n_games) as games:
         episodes = [_Episode(seed) for seed in games.seeds]
         frames = games.reset()
@@ -226,33 +227,33 @@ def _play_games(
 
 
 class _RemoteAgent:
-    """The agent in the kernel."""
+    """The agent in the worker."""
 
     def __init__(
         self,
-        kernel: Kernel,
+        worker: Worker,
         sources: Sequence[str],
         weights: Sequence[np.ndarray],
         rules: PlayRules,
         n_games: int,
     ):
-        self._kernel = kernel
-        self._name = f"player_{secrets.token_hex(8)}"
+        self._worker = worker
         self._n_games = n_games
         self._n_actions = rules.n_actions
-        file = io.BytesIO()
-        np.savez(file, *weights)
-        arguments = f"{n_games}, {rules.obs_shape}, {rules.n_actions}"
-        # An expression is evaluated as it is, where IPython would look at each token of a cell.
+        named = {f"arr_{i}": array for i, array in enumerate(weights)}
         self._ask(
-            f"globals().update({self._name}=__import__({rules.player!r}).make_player("
-            f"{list(sources)!r}, {_decoding(file.getvalue())}, {arguments})) or b''"
+            f"{rules.player}:make_player",
+            Measurement(named).to_bytes(),
+            sources=list(sources),
+            n_games=n_games,
+            obs_shape=list(rules.obs_shape),
+            n_actions=rules.n_actions,
         )
 
     def act(self, is_running: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Returns an action for each game, int64 `[n_games]`, for those that are over as well."""
         message = is_running.astype(np.uint8).tobytes() + frames[is_running].tobytes()
-        answer = self._ask(f"{self._name}.act({base64.b64encode(message).decode()!r})")
+        answer = self._ask("player:act", message)
         if len(answer) != 8 * self._n_games:
             raise PlayError(f"{self._n_games} actions were expected, {len(answer)} bytes came")
         actions = np.frombuffer(answer, "<i8")
@@ -264,13 +265,8 @@ class _RemoteAgent:
             )
         return actions
 
-    def _ask(self, expression: str) -> bytes:
-        result = self._kernel.run("", fetch=expression)
-        if result.payload is not None:
-            return result.payload
-        words = result.error_value or result.error_name
-        raise PlayError(f"the agent cannot play: {words}"[:MAX_MESSAGE])
-
-
-def _decoding(data: bytes) -> str:
-    return f"__import__('base64').b64decode({base64.b64encode(data).decode()!r})"
+    def _ask(self, function: str, data: bytes, **keywords: Any) -> bytes:
+        answer = self._worker.call(function, data, **keywords)
+        if answer.status == "ok":
+            return answer.data
+        raise PlayError(f"the agent cannot play: {answer.problem}"[:MAX_MESSAGE])

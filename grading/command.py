@@ -1,0 +1,108 @@
+"""`python -m grading grade SUBMISSION …`: grades notebooks one by one, and folders of them.
+
+Nothing of a submission runs outside the sandbox, whatever lies beside it, and none is changed.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from grading import UsageError
+from grading.files import write_whole
+from grading.grade import Grader
+from grading.report import REPORTS, as_table, clean
+from grading.results import EXIT_GRADER_FAILED, Report
+from grading.sandbox import why_unavailable
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Adds `grade` to the command line."""
+    parser = commands.add_parser("grade", help="grade submissions")
+    parser.add_argument(
+        "submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a notebook, or a folder"
+    )
+    parser.add_argument(
+        "--attachment", type=Path, metavar="FILE", help="what was handed in with the one notebook"
+    )
+    parser.add_argument("--reports", type=Path, metavar="FOLDER", help="write reports for each")
+    parser.add_argument("--seed", type=int, help="repeat the grading that had this seed")
+    parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap: a risk")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    submissions = list(_find_submissions(arguments.submissions))
+    attachment = arguments.attachment
+    if attachment and (len(submissions) > 1 or not os.path.lexists(attachment)):
+        found = f"{len(submissions)} notebooks" if len(submissions) > 1 else "no such file"
+        raise UsageError(f"--attachment takes one file for one notebook, got {found}")
+    require_sandbox(arguments.no_sandbox)
+    codes = []
+    with Grader(arguments.seed, not arguments.no_sandbox) as grader:
+        for path, name in submissions:
+            try:
+                report = grader.grade(path, attachment)
+            except Exception as error:  # whatever it is, no student must pay for it
+                reason = clean(f"{type(error).__name__}: {error}")
+                print(f"{clean(str(path))}: the grader failed: {reason}", file=sys.stderr)
+                codes.append(EXIT_GRADER_FAILED)
+                continue
+            print(as_table(report), flush=True)
+            codes.append(report.exit_code)
+            if arguments.reports:
+                write_reports(report, grader, arguments.reports / name)
+    return max(codes)
+
+
+def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yields each notebook, and where its reports go, without an ending.
+
+    Raises:
+        UsageError: there is no such file, or a folder holds no notebook.
+    """
+    for path in given:
+        if not os.path.lexists(path):
+            raise UsageError(f"there is no file {path}")
+        if not path.is_dir() or path.suffix == ".ipynb":
+            yield path, Path(path.stem)
+            continue
+        notebooks = [
+            file
+            for file in sorted(path.rglob("*.ipynb"))
+            if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ]
+        if not notebooks:
+            raise UsageError(f"there is no notebook in the folder {path}")
+        for file in notebooks:
+            yield file, file.relative_to(path).with_suffix("")
+
+
+def require_sandbox(is_waived: bool) -> None:
+    """Refuses to go on without a sandbox.
+
+    Raises:
+        UsageError: there is none, and nobody has waived it.
+    """
+    if not is_waived and (reason := why_unavailable()):
+        raise UsageError(
+            f"there is no sandbox for student code: {reason}. Install bubblewrap, or take the risk "
+            "with --no-sandbox"
+        )
+
+
+def write_reports(report: Report, grader: Grader, path: Path) -> None:
+    """Writes all forms of a report beside each other, each whole or not at all.
+
+    Args:
+        report: what was found.
+        grader: knows the pictures that belong to hints.
+        path: the files' name, without the ending that says which form it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assignment = next(a for a in grader.assignments if a.name == report.assignment)
+    hints = {check.hint for exercise in report.exercises for check in exercise.checks}
+    pictures = {hint: draw() for hint, draw in assignment.pictures.items() if hint in hints}
+    for ending, write in REPORTS.items():
+        write_whole(path.with_name(path.name + ending), write(report, pictures).encode())

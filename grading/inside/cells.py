@@ -1,0 +1,36 @@
+"""Runs the cells that an answer consists of, and names the student's own line where they fail."""
+
+import linecache
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+
+def run_cells(name: str, sources: Sequence[str], **provided: Any) -> dict[str, Any]:
+    """Runs cells in a namespace of their own and returns it.
+
+    Args:
+        name: of the exercise, for tracebacks.
+        sources: the answer last. Cells before may fail: what they were to define is missing then,
+            and nothing else.
+        provided: globals that other cells would have made.
+    """
+    namespace: dict[str, Any] = {"__name__": "__main__", **provided}
+    for number, source in enumerate(sources):
+        file = f"<cell {name} {number}>"
+        # Tracebacks read sources through this cache; so does what compiles functions.
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        try:
+            exec(compile(source, file, "exec"), namespace)
+        except Exception:
+            if number == len(sources) - 1:
+                raise
+    return namespace
+
+
+def describe_error(error: BaseException) -> str:
+    """Names an error and the line of the student's own code that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame.line for frame in frames if frame.filename.startswith("<cell ")]
+    words = f"{type(error).__name__}: {error}".strip(": ")
+    return f"{words} (at `{own[-1]}`)" if own else words

@@ -1,0 +1,42 @@
+"""Measures answers that are functions: calls them, and keeps what they return.
+
+The function bears the exercise's name, `gradient_step` in the exercise `gradient-step`. Inputs are
+called `CASE/ARGUMENT`; what comes of a case is called `CASE`, or `CASE/0`, `CASE/1`, … if it is a
+tuple.
+"""
+
+import numpy as np
+from cells import describe_error, run_cells
+from measurement import Measurement
+
+
+def measure(data: bytes, exercise: str, sources: list[str]) -> bytes:
+    """Measures an answer; see `grading.assignment.Assignment.measure`.
+
+    Args:
+        data: the inputs, a `Measurement`.
+        exercise: its name.
+        sources: the cells that the answer consists of.
+
+    Returns:
+        A `Measurement`, with an error for each case that could not be measured.
+    """
+    inputs, results = Measurement.from_bytes(data), Measurement()
+    try:
+        function = run_cells(exercise, sources)[exercise.replace("-", "_")]
+    except BaseException as error:  # the student's code may raise anything
+        results.errors[""] = describe_error(error)
+        return results.to_bytes()
+    for case in sorted({name.partition("/")[0] for name in inputs}):
+        arguments = {
+            name.partition("/")[2]: array.copy() if array.ndim else array.item()
+            for name, array in inputs.items()
+            if name.startswith(f"{case}/")
+        }
+        try:
+            returned = function(**arguments)
+            parts = enumerate(returned) if isinstance(returned, tuple) else [("", returned)]
+            results.update({f"{case}/{i}".strip("/"): np.asarray(part) for i, part in parts})
+        except BaseException as error:
+            results.errors[case] = describe_error(error)
+    return results.to_bytes()

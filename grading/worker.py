@@ -1,0 +1,349 @@
+"""A watched Python process in a sandbox: calls functions there, bounds them, brings bytes back.
+
+The process is the student's as soon as it has run their code, so every byte of it is hostile. An
+answer says that the process answered, no more: what a submission is worth is decided by the numbers
+that it computed. `inside/serve.py` is the other end of the pipes.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from grading.inside.serve import ANSWER, MAX_WORDS, REQUEST
+from grading.sandbox import PYTHON, Sandbox
+
+Status = Literal["ok", "error", "died", "timeout", "memory", "output"]
+
+INSIDE = Path(__file__).parent / "inside"
+WATCH_SECONDS = 0.1
+SETTLE_SECONDS = 1.0  # between the end of a process and the grader's hearing of it
+KILL_SECONDS = 10
+CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a worker may use, in seconds of wall time.
+
+    Attributes:
+        startup_seconds: until the worker answers.
+        call_seconds: of one `Worker.call`.
+        total_seconds: of all of them.
+        memory_bytes: resident, of the whole process tree.
+        output_bytes: printed during one call.
+        answer_bytes: that one call brings back.
+        scratch_bytes: in the scratch folder; also in any one file.
+        processes: and threads, together. TensorFlow starts about 16 for each core.
+    """
+
+    startup_seconds: float = 60
+    call_seconds: float = 300
+    total_seconds: float = 1200
+    memory_bytes: int = 3 << 30
+    output_bytes: int = 2 << 20
+    answer_bytes: int = 32 << 20
+    scratch_bytes: int = 256 << 20
+    processes: int = 256 + 16 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came of one `Worker.call`; all words are the student's, or may be.
+
+    Attributes:
+        status: `ok` and `error` are the process's word; after any other it is dead.
+        data: the bytes that the function returned; empty unless `ok`.
+        problem: what went wrong, in words.
+        output: what was printed meanwhile.
+    """
+
+    status: Status
+    data: bytes = b""
+    problem: str = ""
+    output: str = ""
+
+
+class WorkerStartError(RuntimeError):
+    """A worker did not start; nothing of the student's had run in it."""
+
+
+class _TooLargeError(Exception):
+    """The process says more than it may."""
+
+
+class Worker:
+    """A process of this Python environment, started on entry, killed on exit.
+
+    Enter it from a thread that lives on, because it dies with that thread. Entering raises
+    `WorkerStartError` with what the process said.
+
+    Args:
+        sandbox: what it may see.
+        limits: what it may use.
+        modules: folders whose modules it can import, beside those of `inside/`.
+    """
+
+    def __init__(self, sandbox: Sandbox, limits: Limits, modules: Sequence[Path] = ()):
+        self._modules = [*modules, INSIDE]
+        self._sandbox = replace(sandbox, read_only=[*sandbox.read_only, *self._modules])
+        self._limits = limits
+        self._end: tuple[Status, str] | None = None
+        self._ending, self._ended = threading.Lock(), threading.Event()
+        self._listening, self._output, self._n_printed = threading.Lock(), bytearray(), 0
+        self._n_calls = 0
+        self._seconds_used = self._cpu_seconds = 0.0
+
+    def __enter__(self) -> "Worker":
+        with contextlib.ExitStack() as cleanup:
+            self._launch(cleanup)
+            watcher = threading.Thread(target=self._watch, daemon=True)
+            watcher.start()
+            cleanup.callback(watcher.join)
+            cleanup.callback(self._stop, "died", "the worker was shut down")
+            answer = self._ask([], self._limits.startup_seconds, "it took too long")
+            if answer.status != "ok":
+                reason = f"the worker did not start ({answer.problem}): {answer.output.strip()}"
+                raise WorkerStartError(reason)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._end is None
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time so far, start-up included, of all processes.
+
+        Those count that still run and those that were waited for, as of the last 0.1 s.
+        """
+        return self._cpu_seconds
+
+    @property
+    def seconds_used(self) -> float:
+        """How much of `Limits.total_seconds` is gone."""
+        return self._seconds_used
+
+    def call(self, function: str, data: bytes = b"", **keywords: Any) -> Answer:
+        """Calls a function in the process.
+
+        Args:
+            function: `module:function`; it takes the bytes and the keywords, and returns bytes or
+                nothing.
+            data: the bytes.
+            keywords: further arguments, whatever JSON can hold.
+
+        Returns:
+            What came of it. Once a worker is dead, every call says what it died of.
+        """
+        self._n_calls += 1
+        call = json.dumps({"function": function, "keywords": keywords}).encode()
+        request = [REQUEST.pack(self._n_calls, len(call), len(data)) + call, data]
+        seconds = self._limits.call_seconds
+        remaining = self._limits.total_seconds - self._seconds_used
+        if remaining < seconds:
+            overdue = f"it ran longer than {self._limits.total_seconds:g} s in all"
+        else:
+            overdue = f"it ran longer than {seconds:g} s"
+        began = time.monotonic()
+        answer = self._ask(request, min(seconds, remaining), overdue)
+        self._seconds_used += time.monotonic() - began
+        return answer
+
+    def _launch(self, cleanup: contextlib.ExitStack) -> None:
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        theirs = requests, answers
+        for descriptor in (self._requests, self._answers):
+            cleanup.callback(os.close, descriptor)
+            os.set_blocking(descriptor, False)
+        try:
+            # The scratch folder stays off the path, so that no file in it replaces a module.
+            start = [PYTHON, "-P", str(INSIDE / "serve.py"), *map(str, theirs)]
+            process = self._sandbox.start(
+                [*start, *map(str, self._modules)],
+                processes=self._limits.processes,
+                scratch_bytes=self._limits.scratch_bytes,
+                pass_fds=theirs,
+            )
+            self._process = cleanup.enter_context(process)
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        self._root = psutil.Process(self._process.pid)
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def _ask(self, request: Sequence[bytes], seconds: float, overdue: str) -> Answer:
+        """Sends a request and waits for its answer; `overdue` says that it came too late."""
+        deadline = time.monotonic() + seconds
+        self._listen()  # to what was printed since the last answer
+        self._output.clear()
+        self._n_printed = 0
+        success, problem, data = False, "", b""
+        try:
+            success, problem, data = self._exchange(request, deadline)
+        except TimeoutError:
+            self._stop("timeout", overdue)
+        except _TooLargeError as error:
+            self._stop("output", str(error))
+        except (OSError, EOFError):
+            self._stop("died", self._how_it_ended())
+        self._listen()
+        output = self._output.decode(errors="replace")
+        with self._ending:  # the watcher may be killing it
+            if self._end is None:
+                status = "ok" if success else "error"
+                return Answer(status=status, data=data, problem=problem, output=output)
+        status, reason = self._end
+        return Answer(status=status, problem=reason, output=output)
+
+    def _exchange(self, request: Sequence[bytes], deadline: float) -> tuple[bool, str, bytes]:
+        """Writes a request and reads the answer that bears its number."""
+        unsent, received = [memoryview(part) for part in request if part], bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if unsent:
+                selector.register(self._requests, selectors.EVENT_WRITE)
+            while (remaining := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(min(WATCH_SECONDS, remaining)):
+                    if key.fd == self._requests:
+                        unsent[0] = unsent[0][os.write(self._requests, unsent[0][:CHUNK]) :]
+                        unsent = [part for part in unsent if part]
+                        if not unsent:
+                            selector.unregister(self._requests)
+                    elif key.fd == self._answers:
+                        received += self._receive()
+                    elif not self._listen():
+                        selector.unregister(self._process.stdout)
+                while (answer := self._take_answer(received)) is not None:
+                    number, *rest = answer
+                    if number == self._n_calls and not unsent:
+                        return tuple(rest)
+                if self._end is not None:
+                    raise EOFError
+        raise TimeoutError
+
+    def _receive(self) -> bytes:
+        arrived = os.read(self._answers, CHUNK)
+        if not arrived:
+            raise EOFError
+        return arrived
+
+    def _take_answer(self, received: bytearray) -> tuple[int, bool, str, bytes] | None:
+        """Takes the first whole answer away from what was received, if there is one."""
+        if len(received) < ANSWER.size:
+            return None
+        number, success, n_words, n_bytes = ANSWER.unpack_from(received)
+        if n_words > MAX_WORDS or n_bytes > self._limits.answer_bytes:
+            limit = self._limits.answer_bytes >> 20
+            raise _TooLargeError(f"it sent back more than {limit} MiB")
+        start, end = ANSWER.size + n_words, ANSWER.size + n_words + n_bytes
+        if len(received) < end:
+            return None
+        words, data = bytes(received[ANSWER.size : start]), bytes(received[start:end])
+        del received[:end]
+        return number, success, words.decode(errors="replace"), data
+
+    def _listen(self) -> bool:
+        """Reads what was printed; says whether more may come, and stops what prints too much."""
+        limit = self._limits.output_bytes
+        with self._listening:
+            try:
+                while self._n_printed <= limit:
+                    printed = os.read(self._process.stdout.fileno(), CHUNK)
+                    if not printed:
+                        return False
+                    self._n_printed += len(printed)
+                    self._output += printed[: limit - len(self._output)]
+            except BlockingIOError:
+                return True
+        self._stop("output", f"its output exceeded {limit} bytes")
+        return False
+
+    def _watch(self) -> None:
+        limit = self._limits.memory_bytes
+        while not self._ended.wait(WATCH_SECONDS):
+            self._listen()
+            processes = self._processes()
+            # Resident memory counts a page that processes share once for each of them.
+            if sum(map(_resident, processes)) > limit < sum(map(_proportional, processes)):
+                self._stop("memory", f"the processes held more than {limit >> 20} MiB of memory")
+            elif self._process.poll() is not None:
+                self._stop("died", self._how_it_ended())
+
+    def _processes(self) -> list[psutil.Process]:
+        """Returns the sandbox's process and all below it, and notes what they have taken."""
+        processes = [self._root]
+        with contextlib.suppress(psutil.Error):
+            processes += self._root.children(recursive=True)
+        self._cpu_seconds = max(self._cpu_seconds, sum(map(_cpu_seconds, processes)))
+        return processes
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(SETTLE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the process closed its pipes"
+        number = -code if code < 0 else code - 128  # the sandbox passes signals on as shells do
+        how = signal.strsignal(number) if number in signal.valid_signals() else f"exit code {code}"
+        return f"the process ended: {how}"
+
+    def _stop(self, status: Status, reason: str) -> None:
+        """Kills all processes, and returns when they are dead; the first reason counts."""
+        with self._ending:
+            if self._end is not None:
+                return
+            self._end = status, reason
+            processes = self._processes()
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            # The sandbox's first process is gone only when all of its processes are.
+            deadline = time.monotonic() + KILL_SECONDS
+            while not all(map(_is_gone, processes)) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            self._ended.set()
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return True
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])  # of its children that were waited for, too
+    except psutil.Error:
+        return 0.0
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Returns the resident bytes, shared ones divided among those who share them."""
+    try:
+        return process.memory_full_info().pss
+    except psutil.Error:
+        return _resident(process)
