@@ -4,9 +4,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-ifdef NOTEBOOK  # says by its imports which track it is of
-TRACK ?= $(shell grep -Eqs '(import|from) torch' "$(NOTEBOOK)" && echo pytorch || echo tensorflow)
-endif
 TRACK ?= tensorflow
 NOTEBOOK ?= solutions/kungfu_a2c_$(TRACK).ipynb
 MINUTES ?=
@@ -32,7 +29,9 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: grade
-grade: $(VENV)/.grading $(VENV)/.runtime-$(TRACK) bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
+grade: $(VENV)/.grading bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
+	@solution=$$($(RUN) -m grading which "$(NOTEBOOK)") && \
+		$(MAKE) --no-print-directory $(VENV)/.runtime-$${solution##*_}
 	@# Missing points (1) are a result; only what could not be graded is an error of make's.
 	$(RUN) -m grading grade "$(NOTEBOOK)" || test $$? -eq 1
 

@@ -10,15 +10,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from grading import UsageError
+from grading.assignment import ROOT
 from grading.files import write_whole
 from grading.grade import Grader
+from grading.reader import Reader
 from grading.report import REPORTS, as_table, clean
 from grading.results import EXIT_GRADER_FAILED, Report
-from grading.sandbox import why_unavailable
+from grading.sandbox import Sandbox, Unsandboxed, why_unavailable
+from grading.submission import read_template
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
-    """Adds `grade` to the command line."""
+    """Adds `grade` and `which` to the command line."""
+    parser = commands.add_parser("which", help="name the solution that a submission answers")
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="a notebook")
+    parser.set_defaults(run=_which)
     parser = commands.add_parser("grade", help="grade submissions")
     parser.add_argument(
         "submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a notebook, or a folder"
@@ -54,6 +60,16 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.reports:
                 write_reports(report, grader, arguments.reports / name)
     return max(codes)
+
+
+def _which(arguments: argparse.Namespace) -> int:
+    """Prints a solution's name; needs none of what its assignment needs."""
+    solutions = sorted((ROOT / "solutions").glob("*.ipynb"))
+    templates = [read_template(solution.read_bytes()) for solution in solutions]
+    sandbox = Unsandboxed() if why_unavailable() else Sandbox()
+    with Reader(sandbox, templates) as reader:
+        print(solutions[reader.read(arguments.submission).number or 0].stem)
+    return 0
 
 
 def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:

@@ -96,9 +96,6 @@ class Grader(contextlib.AbstractContextManager):
         """
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
-        for module in assignment.requires:
-            if importlib.util.find_spec(module) is None:
-                raise GraderError(f"{assignment.name} needs {module}, which is not installed")
         submission = reading.submission
         return _Grading(self, assignment, path, attachment).report(
             submission.answers, submission.is_foreign, submission.problem, submission.remarks
@@ -132,8 +129,11 @@ class Grader(contextlib.AbstractContextManager):
         Nothing of a student's can make this fail.
 
         Raises:
-            GraderError: it does not start.
+            GraderError: it does not start, or the assignment needs what is not installed.
         """
+        for module in assignment.requires:
+            if importlib.util.find_spec(module) is None:
+                raise GraderError(f"{assignment.name} needs {module}, which is not installed")
         sandbox = self._sandbox(
             slot=slot,
             hidden=[folder for name in assignment.hidden for folder in package_folders(name)],

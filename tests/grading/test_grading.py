@@ -339,7 +339,18 @@ def test_a_framework_that_is_not_installed_is_the_graders_failure():
         Grader(assignments=[track]) as grader,
         pytest.raises(GraderError, match="needs no_such_framework, which is not installed"),
     ):
-        grader.grade(student_path("pytorch"))
+        grader.grade(solution_path("pytorch"))
+
+
+def test_the_solution_that_a_notebook_answers_is_named(tmp_path):
+    (tmp_path / "no notebook.ipynb").touch()
+    for path, name in (
+        (student_path("pytorch"), "kungfu_a2c_pytorch"),
+        (solution_path("tensorflow"), "kungfu_a2c_tensorflow"),
+        (tmp_path / "no notebook.ipynb", "kungfu_a2c_"),
+    ):
+        finished = run("grading", "which", path, cwd=tmp_path)
+        assert finished.stdout.startswith(name), finished.stderr
 
 
 def test_what_is_no_submission_never_runs(tmp_path):
