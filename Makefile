@@ -36,10 +36,8 @@ grade: $(VENV)/.grading $(VENV)/.runtime-$(TRACK) bubblewrap ## grade a notebook
 	@# Missing points (1) are a result; only what could not be graded is an error of make's.
 	$(RUN) -m grading grade "$(NOTEBOOK)" || test $$? -eq 1
 
-# Tests run side by side, a process each: more threads would only wait for one another. What uv
-# installs is compiled when it is first imported, and only then.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE \
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+# Tests run side by side, a process each: more threads would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(RUN) -m pytest tests
 
 .PHONY: test

@@ -12,11 +12,12 @@ Two questions, each answered by paired runs that take turns, every run in a proc
 A step is one action in one game. Imports and the first updates, which compile, do not count.
 """
 
+import itertools
 from functools import partial
 
 import numpy as np
 
-from benchmarks.measuring import RateMeter, measure_rate, spread, take_turns
+from benchmarks.measuring import measure_rate, spread, take_turns
 from benchmarks.notebook_code import NotebookTraining, Settings, load_make_env, sized_settings
 from benchmarks.original_loop import OriginalTraining
 from benchmarks.peers import measure_a2c_rate, require_installed
@@ -66,16 +67,11 @@ def measure_emulator(settings: Settings, seconds: float, seed: int) -> float:
     games = make_atari_vector_env(load_make_env(settings)(), n_games)
     games.reset()
     # Drawn beforehand: drawing is no work of the emulator's.
-    actions = np.random.default_rng(seed).integers(
-        games.single_action_space.n, size=(1000, n_games)
-    )
-    meter, tick, is_over = RateMeter(seconds), 0, False
-    while not is_over:
-        games.step(actions[tick % len(actions)])
-        tick += 1
-        is_over = meter.is_over(tick * n_games)
+    n_actions, generator = games.single_action_space.n, np.random.default_rng(seed)
+    actions = itertools.cycle(generator.integers(n_actions, size=(1000, n_games)))
+    rate = measure_rate(lambda: games.step(next(actions)), n_games, seconds)
     games.close()
-    return meter.rate
+    return rate
 
 
 SAME_WORK = {
