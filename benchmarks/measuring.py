@@ -2,14 +2,16 @@
 
 import multiprocessing
 import os
-import resource
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from tqdm import tqdm
+
+Name = TypeVar("Name")
 Result = TypeVar("Result")
 
 N_WARM_UP = 3  # updates: the first compiles, the next fill caches
@@ -27,6 +29,21 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
+def take_turns(
+    work: Mapping[Name, Callable[[int], Result]], n_rounds: int = 1
+) -> dict[Name, list[Result]]:
+    """Measures everything once, with seed 0, then all again: a busy minute hits nobody alone.
+
+    Args:
+        work: functions of a seed, by name; each call is in a process of its own.
+        n_rounds: how often.
+    """
+    results: dict[Name, list[Result]] = {name: [] for name in work}
+    for seed, name in tqdm([(seed, name) for seed in range(n_rounds) for name in work]):
+        results[name].append(in_fresh_process(work[name], seed))
+    return results
+
+
 def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """Calls a function of a module in a process of its own and returns what it returns.
 
@@ -38,7 +55,7 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
 
 
 def _end_with_parent() -> None:
-    """Sees to it that a killed benchmark leaves nobody behind who keeps the cores busy."""
+    """Ends this process when its parent ends: nothing left over may keep the cores busy."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
@@ -88,8 +105,3 @@ def measure_rate(update: Callable[[], object], steps_per_update: int, seconds: f
         steps += steps_per_update
         is_over = meter.is_over(steps)
     return meter.rate
-
-
-def peak_megabytes() -> float:
-    """Returns the most memory that this process has held at a time (its resident set)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -8,24 +8,23 @@ assignment's, without the clipping that the notebook adds.
 
 import numpy as np
 
-from benchmarks.student_code import Settings, load_student_code
+from benchmarks.notebook_code import Settings, load_notebook
 
 
 class OriginalTraining:
     """Plays and learns as the original does: `update` is one rollout and one gradient step.
 
     Args:
-        settings: as `student_code.read_settings` returns them.
-        n_games: played one after the other.
-        n_ticks: columns of a rollout; each game is stepped one time less.
+        settings: as `read_settings` returns them.
         seed: of agent and games.
 
     Attributes:
         steps_per_update: Environment steps of one update.
     """
 
-    def __init__(self, settings: Settings, n_games: int, n_ticks: int, seed: int):
-        self._code = load_student_code(settings, seed)
+    def __init__(self, settings: Settings, seed: int):
+        n_games, self._n_ticks = settings["n_training_games"], settings["n_steps"]
+        self._code = load_notebook(settings, seed)
         self._agent = self._code["agent"]
         self._games = [self._code["make_env"]() for _ in range(n_games)]
         self._observations = [
@@ -34,8 +33,7 @@ class OriginalTraining:
         self._is_over = [False] * n_games
         self._track = settings["track"]
         self._memory = self._agent.get_initial_state(n_games)
-        self._n_ticks = n_ticks
-        self.steps_per_update = n_games * (n_ticks - 1)
+        self.steps_per_update = n_games * (self._n_ticks - 1)
 
     def update(self) -> float:
         """Plays a rollout, learns from it and returns the loss."""

@@ -8,11 +8,13 @@ runs in a process of its own, which is the faster of their two ways.
 
 import functools
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.measuring import RateMeter
-from benchmarks.student_code import OnProgress, Progress, Settings, load_make_env
+from benchmarks.notebook_code import OnProgress, Progress, Settings, load_make_env
+from benchmarks.report import refuse
 
 A2C_GAMES, A2C_STEPS = 16, 5
 PPO_GAMES, PPO_STEPS = 8, 128
@@ -24,17 +26,13 @@ PACKAGES = {
 }
 
 
-class MissingPackageError(Exception):
-    """A peer is not installed; the message says what to install."""
-
-
-def check_installed(contender: str) -> None:
-    """Raises a MissingPackageError if a contender's package is not there; ours needs none."""
-    module, package = PACKAGES.get(contender, ("benchmarks", ""))
+def require_installed(contender: str) -> None:
+    """Ends the program, saying what to install, if a contender's package is not there."""
+    module, package = PACKAGES.get(contender, ("benchmarks", ""))  # ours needs none
     if find_spec(module) is None:
-        raise MissingPackageError(
+        refuse(
             f"{contender} needs {package}, which is not installed: pip install {package} "
-            "(PyTorch first, its CPU build), or leave it out with --contenders"
+            "(PyTorch first, its CPU build)"
         )
 
 
@@ -96,56 +94,47 @@ def make_recurrent_ppo(
 MAKERS = {"sb3_a2c": make_a2c, "sb3_recurrent_ppo": make_recurrent_ppo}
 
 
-def measure_a2c_rate(
-    settings: Settings, n_games: int, n_steps: int, seed: int, seconds: float
-) -> float:
+def measure_a2c_rate(settings: Settings, seconds: float, seed: int) -> float:
     """Returns how many environment steps a second A2C makes while it learns."""
-    model = make_a2c(settings, seed, n_games, n_steps)
+    model = make_a2c(settings, seed, settings["n_training_games"], settings["n_steps"])
     meter = RateMeter(seconds)
-    _learn(model, lambda callback: meter.is_over(callback.num_timesteps))
+    _learn(model, lambda steps, episode_returns: meter.is_over(steps))
     return meter.rate
 
 
 def train_peer(
     contender: str, settings: Settings, minutes: float, seed: int, on_progress: OnProgress
-) -> bool:
-    """Trains a peer as `student_code.train` trains ours; of the settings only the games' count."""
+) -> None:
+    """Trains a peer as `NotebookTraining.train` trains ours, with hyperparameters of its own."""
     model = MAKERS[contender](settings, seed)
     reward_scale = model.get_env().get_attr("reward_scale")[0]
-    started, episode_returns = time.monotonic(), []
+    started = time.monotonic()
 
-    def is_over(callback: Any) -> bool:
-        episode_returns.extend(points / reward_scale for points in callback.take_returns())
+    def is_over(steps: int, episode_returns: list[float]) -> bool:
         seconds = time.monotonic() - started
-        progress = Progress(seconds, callback.num_timesteps, episode_returns)
-        return on_progress(progress) or seconds >= 60 * minutes
+        points = [scaled / reward_scale for scaled in episode_returns]
+        return on_progress(Progress(seconds, steps, points)) or seconds >= 60 * minutes
 
     _learn(model, is_over)
-    return True
 
 
-def _learn(model: Any, is_over: Any) -> None:
+def _learn(model: Any, is_over: Callable[[int, list[float]], bool]) -> None:
     from stable_baselines3.common.callbacks import BaseCallback
+
+    returns: list[float] = []
 
     class Watch(BaseCallback):
         """Asks after every update whether training is over."""
 
-        def __init__(self):
-            super().__init__()
-            self._returns: list[float] = []
-            self._is_over = False
-
-        def take_returns(self) -> list[float]:
-            returns, self._returns = self._returns, []
-            return returns
+        _is_over = False
 
         def _on_rollout_start(self) -> None:
             # What comes before the first rollout is no update.
-            self._is_over = self.num_timesteps > 0 and is_over(self)
+            self._is_over = self.num_timesteps > 0 and is_over(self.num_timesteps, returns)
 
         def _on_step(self) -> bool:
             ends = (info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
-            self._returns.extend(map(float, ends))
+            returns.extend(map(float, ends))
             return not self._is_over
 
     try:

@@ -1,6 +1,7 @@
 """Says what was measured, how and where; prints it, and writes it down when asked to."""
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -11,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmarks.measuring import Spread
+from benchmarks.notebook_code import TRACKS
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
@@ -28,66 +30,78 @@ PACKAGES = (
 )
 
 
-def positive_integer(text: str) -> int:
-    """Reads an argument of the command line that counts something."""
-    return _positive(text, int)
+def command_line(
+    name: str, doc: str, tracks: Sequence[str] = TRACKS, **defaults: Any
+) -> argparse.ArgumentParser:
+    """Returns a parser with the options of every benchmark.
+
+    Args:
+        name: of the benchmark and of what it stores.
+        doc: the benchmark's docstring.
+        tracks: whose notebooks it can measure.
+        defaults: of options that are integers of at least 1.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.set_defaults(name=name, run=describe_run())
+    add = parser.add_argument
+    for option, default in defaults.items():
+        option = f"--{option.replace('_', '-')}"
+        add(option, type=at_least(1), default=default, help=f"(default: {default})")
+    add("--track", choices=tracks, default=tracks[0], help=f"whose notebook (default: {tracks[0]})")
+    add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
+    return parser
 
 
-def positive_number(text: str) -> float:
-    """Reads an argument of the command line that measures something."""
-    return _positive(text, float)
+def at_least(least: float, kind: type = int) -> Callable[[str], Any]:
+    """Returns a type of arguments: numbers that are not smaller."""
+
+    def read(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if least <= kind(text) < math.inf:
+                return kind(text)
+        what = "an integer" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"must be {what} of at least {least}, got {text!r}")
+
+    return read
 
 
-def _positive(text: str, kind: type) -> Any:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < math.inf:
-        what = "integer" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"must be a positive {what}, got {text!r}")
-    return number
-
-
-def at_least_two(text: str) -> int:
-    """Reads how many columns a rollout has: the last one is not acted on."""
-    number = positive_integer(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError("must be at least 2: the last tick is not acted on")
-    return number
+def refuse(problem: object) -> NoReturn:
+    """Ends the program as it does when its arguments are wrong."""
+    print(f"error: {problem}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def describe_run() -> dict[str, str]:
-    """Returns the command, when and where it runs, how busy it is there, and the versions."""
+    """Returns the command, when and where it runs, how busy the machine is, and the versions."""
     module = Path(sys.argv[0]).stem
     threads = [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS",) if name in os.environ]
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions.append(f"{package} {version(package)}")
     return {
         "command": shlex.join([*threads, "python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{_processor()}, {cores} core{'s' if cores > 1 else ''}",
         "load": f"load average {load:.1f} at the beginning",
-        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
+        "versions": ", ".join(versions),
     }
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    with contextlib.suppress(FileNotFoundError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
-def _versions() -> list[str]:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return found
+def number(value: float) -> str:
+    """Writes a figure with three digits, or with all that stand before the point."""
+    if math.isinf(value):
+        return "never"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -96,59 +110,56 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rules, *rows])
 
 
+def result_name(arguments: argparse.Namespace) -> str:
+    """Returns what the results are called: those of the first track have no suffix."""
+    of_first_track = arguments.track == TRACKS[0]
+    return arguments.name if of_first_track else f"{arguments.name}_{arguments.track}"
+
+
 def publish(
-    name: str,
-    run: Mapping[str, str],
+    arguments: argparse.Namespace,
     sections: Sequence[str],
     figures: Mapping[str, Spread],
-    raw: Any,
-    *,
-    write: bool,
-    draw: Callable[[Path], None] | None = None,
+    draw: Callable[[Any], None] | None = None,
 ) -> None:
     """Prints a report and one `name: median least greatest` line for each figure.
 
+    With `--write`, leaves the report as NAME.md, the figures as NAME.json, and the plot as NAME.png
+    in `benchmarks/results/`.
+
     Args:
-        name: of the benchmark.
-        run: what `describe_run` returned.
+        arguments: of the command line.
         sections: Markdown, in order.
         figures: by name; an infinite value was not reached.
-        raw: what the figures were made of; it must fit into JSON.
-        write: leave the report as NAME.md, figures and raw numbers as NAME.json, and the plot as
-            NAME.png in `benchmarks/results/`.
-        draw: draws the plot into a file.
+        draw: draws the plot into a figure of Matplotlib's.
     """
+    name, run = result_name(arguments), arguments.run
     title = name.replace("_", " ").capitalize()
-    head = [
-        f"# {title}",
-        f"    {run['command']}",
-        f"{run['date']}, {run['machine']}, {run['load']}",
-    ]
-    text = "\n\n".join([*head, run["versions"], *sections])
+    where = f"{run['date']}, {run['machine']}, {run['load']}"
+    text = "\n\n".join(
+        [f"# {title}", f"    {run['command']}", where, run["versions"], *sections],
+    )
     print(text, end="\n\n")
     for figure, values in figures.items():
         print(f"{figure}: {' '.join(map(number, values))}")
-    if not write:
+    if not arguments.write:
         return
     RESULTS.mkdir(exist_ok=True)
     if draw:
-        draw(RESULTS / f"{name}.png")
+        _save_plot(draw, RESULTS / f"{name}.png")
         text += f"\n\n![{title}]({name}.png)"
     (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-    summary = {
-        **run,
-        "figures": {figure: [_finite(v) for v in values] for figure, values in figures.items()},
-        "raw": raw,
+    finite = {
+        figure: [value if math.isfinite(value) else None for value in values]
+        for figure, values in figures.items()
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    summary = json.dumps({**run, "figures": finite}, indent=1)
+    (RESULTS / f"{name}.json").write_text(summary + "\n", encoding="utf-8")
 
 
-def number(value: float) -> str:
-    """Writes a figure with as many digits as it is good for."""
-    if math.isinf(value):
-        return "never"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _save_plot(draw: Callable[[Any], None], path: Path) -> None:
+    from matplotlib.figure import Figure
 
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    figure = Figure(figsize=(13, 6.5), layout="constrained")
+    draw(figure)
+    figure.savefig(path, dpi=120)

@@ -5,25 +5,14 @@
 Each size runs in a process of its own. The plot shows where the curves bend.
 """
 
-import argparse
+import resource
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
+from typing import Any
 
-from tqdm import tqdm
-
-from benchmarks.measuring import in_fresh_process, measure_rate, peak_megabytes, spread
-from benchmarks.report import (
-    at_least_two,
-    describe_run,
-    number,
-    positive_integer,
-    positive_number,
-    publish,
-    table,
-)
-from benchmarks.student_code import Settings, StudentTraining, add_track, read_settings, result_name
+from benchmarks.measuring import measure_rate, spread, take_turns
+from benchmarks.notebook_code import NotebookTraining, Settings, sized_settings
+from benchmarks.report import at_least, command_line, number, publish, table
 
 GAMES = (1, 2, 4, 8, 16, 32, 64, 128)
 TICKS = (5, 10, 20, 40)
@@ -38,44 +27,20 @@ MEASURED = {
 Measured = dict[str, float]
 
 
-def measure(settings: Settings, n_games: int, n_ticks: int, seed: int, seconds: float) -> Measured:
+def measure(settings: Settings, seconds: float, seed: int) -> Measured:
     """Returns a size's speed, the process's peak memory, and how long compiling holds it up."""
-    sized = {**settings, "n_training_games": n_games, "n_steps": n_ticks}
-    with TemporaryDirectory() as folder:
-        training = StudentTraining(sized, seed, folder)
+    with NotebookTraining(settings, seed) as training:
         started = time.perf_counter()
         training.update()
         first = time.perf_counter() - started
         rate = measure_rate(training.update, training.steps_per_update, seconds)
-    return {
-        "steps_per_second": rate,
-        "peak_megabytes": peak_megabytes(),
-        "first_update_seconds": first,
-    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return dict(zip(MEASURED, (rate, peak, first), strict=True))
 
 
-def medians(runs: Sequence[Measured]) -> Measured:
-    return {name: spread([run[name] for run in runs]).median for name in MEASURED}
-
-
-def describe(what: str, curve: dict[int, Measured]) -> str:
-    rows = [
-        [str(size), *(number(measured[name]) for name in MEASURED)]
-        for size, measured in curve.items()
-    ]
-    return table([what, *MEASURED.values()], rows)
-
-
-def draw(path: Path, curves: dict[str, dict[int, Measured]]) -> None:
+def draw(figure: Any, curves: dict[str, dict[int, Measured]]) -> None:
     """Draws speed and memory over games on the left, over ticks on the right."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(
-        2, len(curves), figsize=(11, 7), sharex="col", sharey="row", layout="constrained"
-    )
+    panels = figure.subplots(2, len(curves), sharex="col", sharey="row")
     shown = ("steps_per_second", "peak_megabytes")
     for column, (what, curve) in zip(panels.T, curves.items(), strict=True):
         for panel, name in zip(column, shown, strict=True):
@@ -88,59 +53,48 @@ def draw(path: Path, curves: dict[str, dict[int, Measured]]) -> None:
     for panel, name in zip(panels[:, 0], shown, strict=True):
         panel.set_ylabel(MEASURED[name])
         panel.set_ylim(0, None)  # when all curves are there: rows share it
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line("training_growth", __doc__, runs=1)
     add = parser.add_argument
-    add("--games", type=positive_integer, nargs="+", default=GAMES, help="numbers of games")
-    add("--ticks", type=at_least_two, nargs="+", default=TICKS, help="lengths of rollouts")
-    add("--runs", type=positive_integer, default=1, help="of each size (default: 1)")
-    add("--seconds", type=positive_number, default=5, help="of a run (default: 5)")
-    add_track(parser)
-    add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
+    add("--games", type=at_least(1), nargs="+", default=GAMES, help="numbers of games")
+    add("--ticks", type=at_least(2), nargs="+", default=TICKS, help="lengths of rollouts")
+    add("--seconds", type=at_least(0, float), default=5, help="of a run (default: 5)")
     arguments = parser.parse_args()
 
-    run, settings = describe_run(), read_settings(track=arguments.track)
-    of_games = f"games, rollouts of {TICKS_OF_GAMES} ticks"
-    of_ticks = f"ticks of a rollout, {GAMES_OF_TICKS} games"
+    games, ticks = sorted(set(arguments.games)), sorted(set(arguments.ticks))
     sizes = {
-        of_games: {games: (games, TICKS_OF_GAMES) for games in sorted(set(arguments.games))},
-        of_ticks: {ticks: (GAMES_OF_TICKS, ticks) for ticks in sorted(set(arguments.ticks))},
+        f"games, rollouts of {TICKS_OF_GAMES} ticks": {n: (n, TICKS_OF_GAMES) for n in games},
+        f"ticks of a rollout, {GAMES_OF_TICKS} games": {n: (GAMES_OF_TICKS, n) for n in ticks},
     }
-    distinct = list(dict.fromkeys(size for curve in sizes.values() for size in curve.values()))
-    runs: dict[tuple[int, int], list[Measured]] = {size: [] for size in distinct}
-    with tqdm(total=arguments.runs * len(distinct), unit=" runs") as progress:
-        for seed in range(arguments.runs):
-            for size in distinct:
-                runs[size].append(
-                    in_fresh_process(measure, settings, *size, seed, arguments.seconds)
-                )
-                progress.update()
+    work = {
+        size: partial(measure, sized_settings(*size, arguments.track), arguments.seconds)
+        for curve in sizes.values()
+        for size in curve.values()
+    }
+    runs = take_turns(work, arguments.runs)
+    medians = {
+        size: {name: spread([run[name] for run in of_size]).median for name in MEASURED}
+        for size, of_size in runs.items()
+    }
     curves = {
-        what: {number_of: medians(runs[size]) for number_of, size in curve.items()}
-        for what, curve in sizes.items()
+        what: {n: medians[size] for n, size in curve.items()} for what, curve in sizes.items()
     }
-    fastest = max(distinct, key=lambda size: medians(runs[size])["steps_per_second"])
-    publish(
-        result_name("training_growth", arguments.track),
-        run,
-        [
-            "Medians where a size ran more than once. The first update compiles.",
-            *(describe(what, curve) for what, curve in curves.items()),
-            f"Fastest: {fastest[0]} games × {fastest[1]} ticks.",
-        ],
-        {"fastest_steps_per_second": spread([r["steps_per_second"] for r in runs[fastest]])},
-        [
-            {"games": games, "ticks": ticks, **measured}
-            for (games, ticks), of_size in runs.items()
-            for measured in of_size
-        ],
-        write=arguments.write,
-        draw=lambda path: draw(path, curves),
-    )
+    tables = [
+        table(
+            [what, *MEASURED.values()], [[str(n), *map(number, curve[n].values())] for n in curve]
+        )
+        for what, curve in curves.items()
+    ]
+    fastest = max(medians, key=lambda size: medians[size]["steps_per_second"])
+    sections = [
+        "Medians where a size ran more than once. The first update compiles.",
+        *tables,
+        "Fastest: {} games × {} ticks.".format(*fastest),
+    ]
+    figures = {"fastest_steps_per_second": spread([r["steps_per_second"] for r in runs[fastest]])}
+    publish(arguments, sections, figures, partial(draw, curves=curves))
 
 
 if __name__ == "__main__":

@@ -19,128 +19,65 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.learning import (
-    N_GAMES,
-    SCORES,
-    LearningCurve,
-    draw_curves,
-    seconds_to,
-    steps_to,
-    where_they_ran,
-    without_curves,
-)
-from benchmarks.measuring import Spread, in_fresh_process, spread
-from benchmarks.report import (
-    RESULTS,
-    describe_run,
-    number,
-    positive_integer,
-    positive_number,
-    publish,
-    table,
-)
-from benchmarks.run_log import Run, RunLog
-from benchmarks.student_code import (
-    Progress,
+from benchmarks import long_runs
+from benchmarks.learning import N_GAMES, SCORES, LearningCurve, Run, seconds_to, steps_to
+from benchmarks.measuring import Spread, spread
+from benchmarks.notebook_code import (
+    NotebookTraining,
     Settings,
-    StudentTraining,
-    add_track,
     parse_change,
     read_settings,
-    result_name,
     run_cells,
-    train,
 )
+from benchmarks.report import number, refuse, table
 
-NAME = "training_learning"
 IDENTITY = ("settings", "minutes", "seed")
 ROOT = Path(__file__).parent.parent
-WEIGHTS = ROOT / "runs" / "learning"
 AS_IN_NOTEBOOK = "as in the notebook"
 
 FRESH_SEED = 2_000_000  # far from the seeds of training
 
 
-def _play(training: StudentTraining, n_games: int, seed: int) -> list[float]:
-    code = training.code
-    return code["play_games"](
-        code["agent"], code["make_env"], n_games, vectorization_mode="ale_threads", seed=seed
-    )
-
-
-def _hand_in(training: StudentTraining, weights: Path) -> None:
-    """Writes an agent's weights as students do."""
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        run_cells(["hand-in"], training.code, training.settings)
-        shutil.move("kungfu_weights.npz", weights.absolute())
-
-
 def learn(
-    settings: Settings, minutes: float, seed: int, n_games: int, weights: Path
-) -> dict[str, Any]:
+    title: str, settings: Settings, minutes: float, seed: int, n_games: int, weights: Path
+) -> Run:
     """Trains once and returns what became of it.
 
     Args:
-        settings: as `student_code.read_settings` returns them.
+        title: of the run.
+        settings: as `read_settings` returns them.
         minutes: of training.
         seed: of agent and games.
         n_games: that the best agent plays at the end.
         weights: where to leave the best agent's weights, in the form that students hand in.
     """
-    curve, last = LearningCurve(), None
-
-    def on_progress(progress: Progress) -> bool:
-        nonlocal last
-        last = progress
-        curve.follow(progress)
-        curve.tell(f"seed {seed}", progress)
-        return False
-
-    with TemporaryDirectory() as folder:
-        ended_well = train(settings, minutes, seed, folder, on_progress)
-        if last is None:
-            raise RuntimeError("training diverged in its very first rollout")
-        evaluation = None
-        if ended_well or last.training.run.best_score > -math.inf:
-            last.training.run.restore_best()
-            evaluation = _play(last.training, n_games, FRESH_SEED + 1000 * seed)
-            _hand_in(last.training, weights)
+    curve, evaluation = LearningCurve(title), None
+    with NotebookTraining(settings, seed) as training:
+        ended_well = training.train(minutes, lambda progress: curve.follow(progress) and False)
+        if ended_well or training.run.best_score > -math.inf:
+            training.run.restore_best()
+            code = training.code
+            evaluation = code["play_games"](
+                *(code["agent"], code["make_env"], n_games),
+                vectorization_mode="ale_threads",
+                seed=FRESH_SEED + 1000 * seed,
+            )
+            _hand_in(training, weights)
     return {
         "has_diverged": not ended_well,
         "evaluation": evaluation,
         # Results are published: they need not tell where somebody keeps the project.
         "weights": str(weights.relative_to(ROOT) if weights.is_relative_to(ROOT) else weights),
-        **curve.result(last),
+        **curve.result(),
     }
 
 
-def learn_unless_known(
-    log: RunLog, settings: Settings, minutes: float, seed: int, n_games: int, folder: Path
-) -> None:
-    """Trains once in a process of its own and writes the run down, unless the log has it.
-
-    Args:
-        log: of runs that differ by `IDENTITY`.
-        settings: as `student_code.read_settings` returns them.
-        minutes: of training.
-        seed: of agent and games.
-        n_games: that the best agent plays at the end.
-        folder: where to leave the best agent's weights, named by what is known of the run.
-    """
-    name = label(settings, read_settings(track=settings["track"]))
-    identity = {"settings": settings, "minutes": minutes, "seed": seed}
-    if identity in log:
-        print(f"{name}, seed {seed}: the run is known already")
-        return
-    stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in name)
-    weights = folder / f"{stem}-{minutes:g}min-seed{seed}.npz"
-    began = describe_run()
-    result = in_fresh_process(learn, settings, minutes, seed, n_games, weights)
-    log.append({**identity, **began, **result})
-
-
-# ------------------------------------------------------------------------------------------- report
+def _hand_in(training: NotebookTraining, weights: Path) -> None:
+    """Writes an agent's weights as students do."""
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        run_cells(["hand-in"], training.code, training.settings)
+        shutil.move("kungfu_weights.npz", weights.absolute())
 
 
 def label(settings: Settings, notebook: Settings) -> str:
@@ -181,16 +118,11 @@ def describe(groups: dict[str, list[Run]]) -> str:
     header = ["settings", "runs"]
     header += [f"{what} to {score:,}" for score in SCORES for what in ("seconds", "steps")]
     header += ["best agent's mean in fresh games", "steps a second"]
-    rows = [
-        [
-            name,
-            str(len(runs)),
-            *(cell(when(runs, score)) for score in SCORES for when in (seconds_to, steps_to)),
-            cell(evaluated(runs)),
-            cell(spread([run["steps_per_second"] for run in runs])),
-        ]
-        for name, runs in groups.items()
-    ]
+    rows = []
+    for name, runs in groups.items():
+        cells = [when(runs, score) for score in SCORES for when in (seconds_to, steps_to)]
+        cells += [evaluated(runs), spread([run["steps_per_second"] for run in runs])]
+        rows.append([name, str(len(runs)), *map(cell, cells)])
     return table(header, rows)
 
 
@@ -200,66 +132,70 @@ def figures_of(runs: Sequence[Run]) -> dict[str, Spread]:
     That is a quarter of the longest one's at least: shorter ones are there to be compared. Of the
     runs of one seed the longest counts.
     """
-    longest = max(run["minutes"] for run in runs)
     by_seed = {run["seed"]: run for run in sorted(runs, key=lambda run: run["minutes"])}
+    longest = max((run["minutes"] for run in runs), default=0)
     given_time = [run for run in by_seed.values() if run["minutes"] >= longest / 4]
+    if not given_time:
+        return {}
     figures = {f"seconds_to_{score}_median": seconds_to(given_time, score) for score in SCORES}
     best = evaluated(given_time)
     return figures | ({"best_mean": best} if best else {})
 
 
+def command_line(name: str, doc: str, **options: Any) -> argparse.ArgumentParser:
+    """Returns a parser with the options that `compare` needs."""
+    parser = long_runs.command_line(name, doc, evaluation_games=N_GAMES, **options)
+    weights = ROOT / "runs" / "learning"
+    parser.add_argument("--weights", type=Path, default=weights, help="folder of best weights")
+    return parser
+
+
+def compare(arguments: argparse.Namespace, contenders: Sequence[Settings], what: str) -> None:
+    """Trains with each of the settings, unless the runs are known, and reports on all runs.
+
+    Args:
+        arguments: of the command line.
+        contenders: settings, as `read_settings` returns them.
+        what: the report's first sentence.
+    """
+    notebook = read_settings(track=arguments.track)
+    log = long_runs.open_log(arguments, IDENTITY)
+    minutes, n_games = arguments.minutes, arguments.evaluation_games
+    # Seed by seed: after half the time there is a first answer for each.
+    for seed in range(arguments.seeds if not arguments.report else 0):
+        for settings in contenders:
+            name = label(settings, notebook)
+            stem = "".join(c if c.isalnum() or c in "._=" else "-" for c in name)
+            weights = arguments.weights / f"{stem}-{minutes:g}min-seed{seed}.npz"
+            identity = {"settings": settings, "minutes": minutes, "seed": seed}
+            title = f"{name}, seed {seed}"
+            log.run_once(title, learn, identity, n_games=n_games, weights=weights)
+
+    groups = group(log.runs, notebook)
+    what += (
+        f" Seconds and environment steps until the mean of {N_GAMES} consecutive training games "
+        "reached a score, and what the best agent of each run earns. Medians, least and greatest "
+        "of the runs."
+    )
+    own = [run for run in log.runs if label(run["settings"], notebook) == AS_IN_NOTEBOOK]
+    long_runs.publish_runs(arguments, groups, [what, describe(groups)], figures_of(own))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--minutes", type=positive_number, default=60.0, help="of a run (default: 60)")
-    add("--seeds", type=positive_integer, default=3, help="(default: 3)")
-    add(
+    parser = command_line("training_learning", __doc__, minutes=60, seeds=3)
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="another value of one of the notebook's settings; may be given several times",
     )
-    add("--evaluation-games", type=positive_integer, default=N_GAMES, help=f"(default: {N_GAMES})")
-    add_track(parser)
-    add("--file", type=Path, help="where runs are kept")
-    add("--weights", type=Path, default=WEIGHTS, help="folder of the best agents' weights")
-    add("--report", action="store_true", help="report what is in the file, and run nothing")
-    add("--write", action="store_true", help="leave report and plot in benchmarks/results/")
     arguments = parser.parse_args()
-    name = result_name(NAME, arguments.track)
-    file = arguments.file or RESULTS / f"{name}.jsonl"
-    run, notebook = describe_run(), read_settings(track=arguments.track)
     try:
         settings = read_settings(dict(map(parse_change, arguments.set)), arguments.track)
-        log = RunLog(file, IDENTITY)
     except ValueError as error:
-        parser.error(str(error))
-
-    for seed in range(arguments.seeds if not arguments.report else 0):
-        learn_unless_known(
-            log, settings, arguments.minutes, seed, arguments.evaluation_games, arguments.weights
-        )
-
-    if not log.runs:
-        parser.error(f"there are no runs in {file}")
-    groups = group(log.runs, notebook)
-    own = [r for r in log.runs if label(r["settings"], notebook) == AS_IN_NOTEBOOK]
-    publish(
-        name,
-        run,
-        [
-            f"Seconds and environment steps until the mean of {N_GAMES} consecutive training games "
-            "reached a score, and what the best agent of each run earns. Medians, least and "
-            "greatest of the runs.",
-            describe(groups),
-            where_they_ran(log.runs),
-        ],
-        figures_of(own) if own else {},
-        without_curves(log.runs),
-        write=arguments.write,
-        draw=lambda path: draw_curves(path, groups),
-    )
+        refuse(error)
+    compare(arguments, [settings], "What agents learn with the notebook's settings and others.")
 
 
 if __name__ == "__main__":

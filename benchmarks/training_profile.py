@@ -13,19 +13,16 @@ import functools
 import re
 import time
 from collections.abc import Iterator
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from tqdm import tqdm
-
-from benchmarks.measuring import N_WARM_UP, Spread, in_fresh_process
-from benchmarks.report import describe_run, positive_number, publish, table
-from benchmarks.student_code import Settings, StudentTraining, add_track, read_settings, result_name
+from benchmarks.measuring import N_WARM_UP, spread, take_turns
+from benchmarks.notebook_code import NotebookTraining, Settings, sized_settings
+from benchmarks.report import at_least, command_line, publish, table
 
 EMULATOR, PREPROCESSING, ACTING, LEARNING = "emulator", "preprocessing", "acting", "learning"
 REST = "Python and the rest"
 PARTS = (EMULATOR, PREPROCESSING, ACTING, LEARNING, REST)
-LARGE = (64, 20)
+SIZES = ((5, 10), (64, 20))
 
 
 class Stopwatch:
@@ -38,7 +35,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def at(self, part: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Times what happens inside, or each call of what it decorates."""
         self._hand_over()
         self._parts.append(part)
         try:
@@ -58,17 +55,8 @@ class Stopwatch:
     def watch(self, owner: Any, names: tuple[str, ...], part: str) -> None:
         """Times the methods of a class or an object, those of them that it has."""
         for name in names:
-            method = getattr(owner, name, None)
-            if method is not None:
-                setattr(owner, name, self._timed(method, part))
-
-    def _timed(self, function: Any, part: str) -> Any:
-        @functools.wraps(function)
-        def timed(*arguments: Any, **options: Any) -> Any:
-            with self.at(part):
-                return function(*arguments, **options)
-
-        return timed
+            if hasattr(owner, name):
+                setattr(owner, name, self.at(part)(getattr(owner, name)))
 
     def _hand_over(self) -> None:
         now = time.perf_counter()
@@ -76,18 +64,16 @@ class Stopwatch:
         self._since = now
 
 
-def measure(settings: Settings, n_games: int, n_ticks: int, seconds: float) -> dict[str, float]:
+def measure(settings: Settings, seconds: float, seed: int) -> dict[str, float]:
     """Returns the milliseconds of a rollout that each part takes, the mean of many."""
     from ale_py.vector_env import AtariVectorEnv
 
     from atari_util import PreprocessAtariVector
 
-    sized = {**settings, "n_training_games": n_games, "n_steps": n_ticks}
     stopwatch = Stopwatch()
     stopwatch.watch(AtariVectorEnv, ("send", "recv", "step"), EMULATOR)
     stopwatch.watch(PreprocessAtariVector, ("step", "send", "recv"), PREPROCESSING)
-    with TemporaryDirectory() as folder:
-        training = StudentTraining(sized, 0, folder)
+    with NotebookTraining(settings, seed) as training:
         stopwatch.watch(training.code["agent"], ("step", "sample_actions"), ACTING)
         stopwatch.watch(training, ("step",), LEARNING)
         for _ in range(N_WARM_UP):
@@ -117,7 +103,7 @@ def describe(profiles: dict[tuple[int, int], dict[str, float]]) -> str:
     return table(header, rows)
 
 
-def size(text: str) -> tuple[int, int]:
+def read_size(text: str) -> tuple[int, int]:
     """Reads `GAMESxTICKS`."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     games, ticks = map(int, match.groups()) if match else (0, 0)
@@ -129,45 +115,28 @@ def size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add(
-        "--sizes",
-        type=size,
-        nargs="+",
-        default=[(5, 10), LARGE],
-        metavar="GAMESxTICKS",
-        help="(default: 5x10 {}x{})".format(*LARGE),
-    )
-    add("--seconds", type=positive_number, default=10, help="of a size (default: 10)")
-    add_track(parser)
-    add("--write", action="store_true", help="leave the report in benchmarks/results/")
+    parser = command_line("training_profile", __doc__)
+    what = {"nargs": "+", "metavar": "GAMESxTICKS", "help": "(default: 5x10 64x20)"}
+    parser.add_argument("--sizes", type=read_size, default=SIZES, **what)
+    seconds = {"type": at_least(0.1, float), "default": 10}
+    parser.add_argument("--seconds", **seconds, help="of a size (default: 10)")
     arguments = parser.parse_args()
 
-    run, settings = describe_run(), read_settings(track=arguments.track)
-    profiles = {
-        sized: in_fresh_process(measure, settings, *sized, arguments.seconds)
-        for sized in tqdm(dict.fromkeys(arguments.sizes), unit=" sizes")
+    work = {
+        size: functools.partial(measure, sized_settings(*size, arguments.track), arguments.seconds)
+        for size in arguments.sizes
     }
-    names = {part: part.split()[0].lower() for part in PARTS}
-    publish(
-        result_name("training_profile", arguments.track),
-        run,
-        [
-            "Milliseconds of a rollout in which the main thread is at, or waits for, each part.",
-            describe(profiles),
-        ],
-        {
-            f"{names[part]}_milliseconds_{games}x{ticks}": Spread(taken, taken, taken)
-            for (games, ticks), profile in profiles.items()
-            for part, taken in profile.items()
-        },
-        [
-            {"games": games, "ticks": ticks, "milliseconds": profile}
-            for (games, ticks), profile in profiles.items()
-        ],
-        write=arguments.write,
-    )
+    profiles = {size: profile for size, (profile,) in take_turns(work).items()}
+    sections = [
+        "Milliseconds of a rollout in which the main thread is at, or waits for, each part.",
+        describe(profiles),
+    ]
+    figures = {
+        f"{part.split()[0].lower()}_milliseconds_{games}x{ticks}": spread([taken])
+        for (games, ticks), profile in profiles.items()
+        for part, taken in profile.items()
+    }
+    publish(arguments, sections, figures)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python solutions/train.py
     python solutions/train.py --minutes 60
+    python solutions/train.py --minutes 0.1 --frames 400    # tries it all out, with short games
 
 Training ends as in the notebook, when the homework is passed, or after so many minutes, passed or
 not. What the notebook prints appears on the terminal while it runs. Everything it makes is left in
@@ -35,11 +36,10 @@ class TalkingClient(NotebookClient):
         return super().process_message(message, cell, cell_index)
 
 
-def with_settings(notebook: Any, settings: str) -> None:
-    """Puts a cell with other settings right behind the notebook's own."""
-    position = [cell.get("id") for cell in notebook.cells].index("training-settings") + 1
-    cell = nbformat.v4.new_code_cell(settings, id="training-settings-here")
-    notebook.cells.insert(position, cell)
+def insert_cell(notebook: Any, behind: str, source: str) -> None:
+    """Puts a code cell right behind one of the notebook's own."""
+    position = [cell.get("id") for cell in notebook.cells].index(behind) + 1
+    notebook.cells.insert(position, nbformat.v4.new_code_cell(source, id=f"{behind}-here"))
 
 
 def make_page(notebook: Any) -> str:
@@ -56,6 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow", "pytorch"])
     parser.add_argument("--minutes", type=float, help="to train (default: until it has passed)")
+    parser.add_argument("--frames", type=int, help="after which a game ends (default: its own)")
     parser.add_argument("--folder", type=Path, help="where to leave it all; must not exist yet")
     arguments = parser.parse_args()
     started = time.strftime("%Y-%m-%d-%H%M%S")
@@ -67,7 +68,12 @@ def main() -> int:
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
     if arguments.minutes is not None:
-        with_settings(notebook, f"max_minutes = {arguments.minutes}\nstop_when_passed = False")
+        settings = f"max_minutes = {arguments.minutes}\nstop_when_passed = False"
+        insert_cell(notebook, "training-settings", settings)
+    if arguments.frames is not None:
+        options = 'gym.spec("ALE/KungFuMaster-v5").kwargs'
+        limit = f'{options}["max_num_frames_per_episode"] = {arguments.frames}'
+        insert_cell(notebook, "imports", limit)
 
     client = TalkingClient(
         notebook,

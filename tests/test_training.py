@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import sys
 import time
+from multiprocessing import forkserver
 from types import ModuleType, SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -181,6 +182,8 @@ def train_until_killed(framework, folder, told):
 
 @each_framework
 def test_killed_at_any_moment_training_loses_one_interval_and_no_checkpoint(framework, tmp_path):
+    # A server that runs already would load the framework anew in each process.
+    forkserver._forkserver._stop()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"tests.training_{framework}"])
     saved = 0

@@ -1,11 +1,10 @@
-"""The students' code as it stands: a solution notebook's own cells, run outside a notebook.
+"""The code of a solution notebook as it stands: its own cells, run outside a notebook.
 
 What is measured is what students see and write, read anew from the notebook for every run. Values
 of the settings can be replaced, and pieces of the source, to see what they bring. Settings say all
 of this, and whose notebook it is.
 """
 
-import argparse
 import ast
 import contextlib
 import functools
@@ -14,9 +13,9 @@ import linecache
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import nbformat
 import numpy as np
@@ -67,10 +66,12 @@ def read_settings(
     """
     sources = _sources(track)
     settings = {
-        name: value
+        name: node.value.value
         for cell in SETTINGS_CELLS
-        for name, value in _literals(sources[cell]).items()
-        if name not in SETTINGS_OF_THE_SESSION
+        for name, node in _assignments(ast.parse(sources[cell])).items()
+        if isinstance(node.value, ast.Constant)
+        and node.value.value is not None
+        and name not in SETTINGS_OF_THE_SESSION
     }
     for name, value in (changes or {}).items():
         if name not in settings:
@@ -82,6 +83,11 @@ def read_settings(
         if not any(piece in sources[cell] for cell in AGENT_CELLS + OPTIMIZER_CELLS + POOL_CELLS):
             raise ValueError(f"in the code that trains there is no {piece!r}")
     return {"track": track, **settings, **({"edits": dict(edits)} if edits else {})}
+
+
+def sized_settings(n_games: int, n_ticks: int, track: str) -> dict[str, Any]:
+    """Returns a notebook's settings with other numbers of games and of a rollout's columns."""
+    return read_settings({"n_training_games": n_games, "n_steps": n_ticks}, track)
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -106,27 +112,13 @@ def _kind(value: Any) -> str:
     return "number" if is_number else type(value).__name__
 
 
-def _literals(source: str) -> dict[str, Any]:
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            with contextlib.suppress(ValueError):
-                value = ast.literal_eval(node.value)
-                if isinstance(value, (bool, int, float, str)):
-                    found[node.targets[0].id] = value
-    return found
-
-
-def add_track(parser: argparse.ArgumentParser) -> None:
-    """Lets the command line say which notebook is measured."""
-    parser.add_argument(
-        "--track", choices=TRACKS, default=TRACKS[0], help=f"whose notebook (default: {TRACKS[0]})"
-    )
-
-
-def result_name(benchmark: str, track: str) -> str:
-    """Returns what a benchmark's results are called: those of the first track have no suffix."""
-    return benchmark if track == TRACKS[0] else f"{benchmark}_{track}"
+def _assignments(tree: ast.Module) -> dict[str, ast.Assign]:
+    """Returns the statements at the top level that assign to one name."""
+    return {
+        node.targets[0].id: node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 # -------------------------------------------------------------------------------------------- cells
@@ -158,15 +150,13 @@ def _with_settings(source: str, settings: Settings) -> str:
     for piece, other in settings.get("edits", {}).items():
         source = source.replace(piece, other)
     tree = ast.parse(source)
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name in settings:
-                node.value = ast.Constant(settings[name])
+    for name, node in _assignments(tree).items():
+        if name in settings:
+            node.value = ast.Constant(settings[name])
     return ast.unparse(tree)
 
 
-def load_student_code(settings: Settings, seed: int) -> dict[str, Any]:
+def load_notebook(settings: Settings, seed: int) -> dict[str, Any]:
     """Returns the notebook's namespace with a new agent and its optimizer, the student's choice.
 
     Args:
@@ -211,97 +201,89 @@ def load_make_env(settings: Settings, **options: Any) -> Callable[[], Any]:
 # ----------------------------------------------------------------------------------------- training
 
 
-class StudentTraining:
-    """Trains as the notebook's loop does: `update` is one rollout and one gradient step.
-
-    Plots are not part of it, and no fresh games decide when it is over; keeping the best agent and
-    checkpoints are.
-
-    Args:
-        settings: as `read_settings` returns them.
-        seed: of agent and games.
-        folder: where checkpoints go.
-        xla: let XLA compile the step.
-
-    Attributes:
-        settings: As they were given.
-        code: The notebook's namespace.
-        pool: The games.
-        run: The notebook's `TrainingRun`.
-        steps_per_update: Environment steps of one update.
-    """
-
-    def __init__(self, settings: Settings, seed: int, folder: str | Path, *, xla: bool = False):
-        self.settings = settings
-        self.code = load_student_code(settings, seed)
-        self.code["EnvPool"] = functools.partial(self.code["EnvPool"], seed=seed)
-        run_cells(POOL_CELLS, self.code, {**settings, "checkpoint_folder": str(folder)})
-        self.pool = self.code["pool"]
-        self.run = self.code["run"]
-        self.step = self.run.compiled(self.code["train_on_rollout"], xla=xla)
-        self.steps_per_update = settings["n_training_games"] * (settings["n_steps"] - 1)
-        self._n_ticks = settings["n_steps"]
-        self._gamma = settings["gamma"]
-
-    def update(self) -> None:
-        """Plays a rollout and learns from it."""
-        self.code["set_learning_rate"](self.run.n_iterations + 1)
-        memory = list(self.pool.prev_memory_states)
-        rollout = self.pool.interact(self._n_ticks)
-        loss = self.step(*rollout, memory, self._gamma)
-        self.run.record(loss, rollout)
-        if self.run.n_iterations % self.code["evaluate_every"] == 0:
-            settings = self.settings
-            self.run.evaluate_recent(settings["n_training_games"], settings["go_back_below"])
-
-
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far training has come.
 
     Attributes:
         seconds: Since training began, compiling included, imports not.
         steps: Environment steps so far.
         episode_returns: Points of every game finished so far, in order.
-        training: What learns; None for a peer.
     """
 
     seconds: float
     steps: int
     episode_returns: Sequence[float]
-    training: StudentTraining | None = None
 
 
 OnProgress = Callable[[Progress], bool]
 
 
-def train(
-    settings: Settings, minutes: float, seed: int, folder: str | Path, on_progress: OnProgress
-) -> bool:
-    """Trains a new agent as the notebook does.
+class NotebookTraining:
+    """Trains as the notebook's loop does: `update` is one rollout and one gradient step.
+
+    Plots are not part of it, and no fresh games decide when it is over; keeping the best agent and
+    checkpoints are, in a folder that goes when the training is left: it is a context manager.
 
     Args:
         settings: as `read_settings` returns them.
-        minutes: of wall time, after which training ends.
         seed: of agent and games.
-        folder: where checkpoints go.
-        on_progress: called after every rollout; True ends training.
+        xla: let XLA compile the step.
 
-    Returns:
-        Whether training ended well; False if it diverged.
+    Attributes:
+        settings: As they were given.
+        code: The notebook's namespace.
+        run: The notebook's `TrainingRun`.
+        steps_per_update: Environment steps of one update.
     """
-    training = StudentTraining(settings, seed, folder)
-    from training import TrainingDivergedError
 
-    started, steps, is_over = time.monotonic(), 0, False
-    with training.pool:
+    def __init__(self, settings: Settings, seed: int, *, xla: bool = False):
+        self.settings = settings
+        self.code = load_notebook(settings, seed)
+        self.code["EnvPool"] = functools.partial(self.code["EnvPool"], seed=seed)
+        self._folder = TemporaryDirectory()
+        run_cells(POOL_CELLS, self.code, {**settings, "checkpoint_folder": self._folder.name})
+        self._pool = self.code["pool"]
+        self.run = self.code["run"]
+        self.step = self.run.compiled(self.code["train_on_rollout"], xla=xla)
+        self.steps_per_update = settings["n_training_games"] * (settings["n_steps"] - 1)
+
+    def __enter__(self) -> "NotebookTraining":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+        self._folder.cleanup()
+
+    def update(self) -> None:
+        """Plays a rollout and learns from it."""
+        settings, run = self.settings, self.run
+        self.code["set_learning_rate"](run.n_iterations + 1)
+        memory = list(self._pool.prev_memory_states)
+        rollout = self._pool.interact(settings["n_steps"])
+        loss = self.step(*rollout, memory, settings["gamma"])
+        run.record(loss, rollout)
+        if run.n_iterations % self.code["evaluate_every"] == 0:
+            run.evaluate_recent(settings["n_training_games"], settings["go_back_below"])
+
+    def train(self, minutes: float, on_progress: OnProgress) -> bool:
+        """Trains for so many minutes of wall time.
+
+        Args:
+            minutes: after which training ends.
+            on_progress: called after every rollout; True ends training.
+
+        Returns:
+            Whether training ended well; False if it diverged.
+        """
+        from training import TrainingDivergedError
+
+        started, is_over = time.monotonic(), False
         while not is_over:
             try:
-                training.update()
+                self.update()
             except TrainingDivergedError:
                 return False
-            steps += training.steps_per_update
             seconds = time.monotonic() - started
-            progress = Progress(seconds, steps, training.pool.episode_returns, training)
+            progress = Progress(seconds, self.run.n_steps, self._pool.episode_returns)
             is_over = on_progress(progress) or seconds >= 60 * minutes
-    return True
+        return True
