@@ -1,4 +1,4 @@
-"""Grading as teachers use it: `pytest --nbval FILE` and `python -m grading grade FILE`."""
+"""`python -m grading grade`, as teachers use it."""
 
 import dataclasses
 import json
@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
+from grading.__main__ import main
 from grading.grade import Grader, GraderError
 from tests.frameworks import TRACKS, each_framework, find_variant
 from tests.notebooks import ROOT, SOLUTION, filled, solution_path, student_path
@@ -62,17 +63,6 @@ def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
     with Grader() as grader:
         for path in (solution_path(framework), student_path(framework), tmp_path / "answers.ipynb"):
             assert grader.assignments[grader.read(path).number] is TRACKS[framework]
-
-
-@pytest.mark.parametrize("package", ["assignments", "assignments/kungfu", "checks"])
-def test_installed_packages_of_the_same_name_do_no_harm(tmp_path, monkeypatch, package):
-    (tmp_path / "site" / package).mkdir(parents=True)
-    for folder in (package, package.partition("/")[0]):
-        (tmp_path / "site" / folder / "__init__.py").write_text("raise ImportError('another')")
-    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path / "site"))
-    (tmp_path / "homework.ipynb").write_bytes(student_path().read_bytes())
-    finished = run("pytest", "--nbval", "homework.ipynb", cwd=tmp_path)
-    assert finished.returncode == 10, finished.stdout + finished.stderr
 
 
 @each_framework
@@ -237,20 +227,6 @@ def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out
     assert all("it costs nothing" in message for message in excused.values())
 
 
-@pytest.mark.parametrize(
-    "planted",
-    ["conftest.py", "pytest.ini", ".pytest.toml", "numpy.py", "cv2.abi3.so", "keras/__init__.py"],
-)
-def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
-    write_variant(tmp_path / "homework.ipynb")
-    (tmp_path / planted).parent.mkdir(exist_ok=True)
-    (tmp_path / planted).write_text("")
-    finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
-    assert finished.returncode == 4
-    assert f"would run, {planted.partition('/')[0]}, which" in finished.stderr
-    assert "python -m grading grade FILE" in finished.stderr
-
-
 @pytest.mark.tensorflow
 def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
     path = write_variant(tmp_path / "homework.ipynb", "loss", "no step taken")
@@ -262,42 +238,6 @@ def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
     assert points(report)["agent"] == 20
     assert not (tmp_path / "ran").exists()
     assert path.read_bytes() == before
-
-
-@pytest.mark.tensorflow
-@pytest.mark.pytorch
-def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_path):
-    write_variant(tmp_path / "right.ipynb")
-    (tmp_path / "unfilled.ipynb").write_bytes(student_path("pytorch").read_bytes())
-    other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 + 1 == 2")])
-    nbformat.write(other, tmp_path / "other.ipynb")
-    names = ["right.ipynb", "unfilled.ipynb", "other.ipynb"]
-    finished = run("pytest", "--nbval", "-v", *names, cwd=tmp_path)
-    assert finished.returncode == 10
-    assert "right.ipynb::loss: entropy_gradient PASSED" in finished.stdout
-    assert "unfilled.ipynb::agent: logits FAILED" in finished.stdout
-    assert "other::ipynb::Cell 0 PASSED" in finished.stdout  # as nbval calls it
-
-
-@pytest.mark.parametrize("option", ["--nbval", "--nbval-lax"])
-@pytest.mark.parametrize(
-    "way",
-    ["../home work/hw.ipynb", "./../home work//hw.ipynb", "link/hw.ipynb", "link.ipynb", "link/.."],
-)
-def test_an_answer_is_never_left_to_nbval_however_its_path_is_written(tmp_path, way, option):
-    folder, here = tmp_path / "home work", tmp_path / "here"
-    folder.mkdir()
-    here.mkdir()
-    (here / "link").symlink_to(folder)
-    (here / "link.ipynb").symlink_to(folder / "hw.ipynb")
-    notebook = nbformat.read(student_path(), as_version=4)
-    canary = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(canary))
-    nbformat.write(notebook, folder / "hw.ipynb")
-    finished = run("pytest", option, way, cwd=here)
-    assert finished.returncode == 10, finished.stdout + finished.stderr
-    assert "ungradable" in finished.stdout
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.tensorflow
@@ -371,3 +311,50 @@ def test_what_is_no_submission_never_runs(tmp_path):
         assert finished.returncode == 10
         assert report["exercises"][0]["reason"] == reason
     assert not canary.exists()
+
+
+FORMS = {".json", ".html", ".gradescope.json", ".junit.xml"}
+
+
+def test_many_notebooks_and_folders_have_reports_each(tmp_path):
+    for name in ("class/ana/hw.ipynb", "class/ben/hw.ipynb", "class/.old/hw.ipynb", "one.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(student_path().read_bytes())
+    finished = run("grading", "grade", "class", "one.ipynb", "--reports", "out", cwd=tmp_path)
+    assert finished.returncode == 10, finished.stderr
+    assert finished.stdout.count("4 gaps are open") == 3
+    written = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.*")}
+    assert written == {f"{name}{form}" for name in ("ana/hw", "ben/hw", "one") for form in FORMS}
+
+
+@pytest.mark.parametrize("name", ["--no-sandbox", "--seed=x.ipynb", "-h"])
+def test_a_file_is_never_an_option(tmp_path, name):
+    (tmp_path / name).write_bytes(student_path().read_bytes())
+    finished = run("grading", "grade", name, cwd=tmp_path)
+    assert finished.returncode == 10, finished.stderr
+    assert finished.stdout.startswith("Submissions ran in bubblewrap")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["missing.ipynb"], "there is no file missing.ipynb"),
+        (["empty"], "there is no notebook in the folder empty"),
+        (["hw.ipynb", "hw.ipynb", "--attachment", "hw.ipynb"], "for one notebook, got 2 notebooks"),
+        (["hw.ipynb", "--attachment", "hw.npz"], "for one notebook, got no such file"),
+        (["hw.ipynb", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+    ],
+)
+def test_what_cannot_start_says_why(tmp_path, arguments, error):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "hw.ipynb").write_bytes(student_path().read_bytes())
+    finished = run("grading", "grade", *arguments, cwd=tmp_path)
+    assert finished.returncode == 2
+    assert error in finished.stderr
+
+
+def test_a_grader_that_fails_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Grader, "protection", property(lambda self: 1 / 0))
+    paths = [str(student_path()), str(student_path("pytorch"))]
+    assert main(["grade", *paths]) == 20
+    assert capsys.readouterr().err.count("the grader failed: ZeroDivisionError") == 2

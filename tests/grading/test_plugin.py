@@ -1,0 +1,68 @@
+"""`pytest --nbval SUBMISSION.ipynb`, as teachers use it."""
+
+import nbformat
+import pytest
+
+from tests.grading.test_command import ENVIRONMENT, run, write_variant
+from tests.notebooks import ROOT, student_path
+
+
+@pytest.mark.parametrize("package", ["assignments", "assignments/kungfu", "checks"])
+def test_installed_packages_of_the_same_name_do_no_harm(tmp_path, monkeypatch, package):
+    (tmp_path / "site" / package).mkdir(parents=True)
+    for folder in (package, package.partition("/")[0]):
+        (tmp_path / "site" / folder / "__init__.py").write_text("raise ImportError('another')")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path / "site"))
+    (tmp_path / "homework.ipynb").write_bytes(student_path().read_bytes())
+    finished = run("pytest", "--nbval", "homework.ipynb", cwd=tmp_path)
+    assert finished.returncode == 10, finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize(
+    "planted",
+    ["conftest.py", "pytest.ini", ".pytest.toml", "numpy.py", "cv2.abi3.so", "keras/__init__.py"],
+)
+def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
+    write_variant(tmp_path / "homework.ipynb")
+    (tmp_path / planted).parent.mkdir(exist_ok=True)
+    (tmp_path / planted).write_text("")
+    finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
+    assert finished.returncode == 4
+    assert f"would run, {planted.partition('/')[0]}, which" in finished.stderr
+    assert "python -m grading grade FILE" in finished.stderr
+
+
+@pytest.mark.tensorflow
+@pytest.mark.pytorch
+def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_path):
+    write_variant(tmp_path / "right.ipynb")
+    (tmp_path / "unfilled.ipynb").write_bytes(student_path("pytorch").read_bytes())
+    other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 + 1 == 2")])
+    nbformat.write(other, tmp_path / "other.ipynb")
+    names = ["right.ipynb", "unfilled.ipynb", "other.ipynb"]
+    finished = run("pytest", "--nbval", "-v", *names, cwd=tmp_path)
+    assert finished.returncode == 10
+    assert "right.ipynb::loss: entropy_gradient PASSED" in finished.stdout
+    assert "unfilled.ipynb::agent: logits FAILED" in finished.stdout
+    assert "other::ipynb::Cell 0 PASSED" in finished.stdout  # as nbval calls it
+
+
+@pytest.mark.parametrize("option", ["--nbval", "--nbval-lax"])
+@pytest.mark.parametrize(
+    "way",
+    ["../home work/hw.ipynb", "./../home work//hw.ipynb", "link/hw.ipynb", "link.ipynb", "link/.."],
+)
+def test_an_answer_is_never_left_to_nbval_however_its_path_is_written(tmp_path, way, option):
+    folder, here = tmp_path / "home work", tmp_path / "here"
+    folder.mkdir()
+    here.mkdir()
+    (here / "link").symlink_to(folder)
+    (here / "link.ipynb").symlink_to(folder / "hw.ipynb")
+    notebook = nbformat.read(student_path(), as_version=4)
+    canary = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(canary))
+    nbformat.write(notebook, folder / "hw.ipynb")
+    finished = run("pytest", option, way, cwd=here)
+    assert finished.returncode == 10, finished.stdout + finished.stderr
+    assert "ungradable" in finished.stdout
+    assert not (tmp_path / "ran").exists()
