@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from grading import UsageError
+from grading.files import UnreadableError
 from grading.inside.measurement import Measurement
-from grading.notebook import UnreadableError
 from grading.submission import Template, read_template
 from grading.worker import Worker
 

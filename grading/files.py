@@ -8,15 +8,15 @@ from pathlib import Path
 from grading import UsageError
 
 
-class UnreadableFileError(ValueError):
-    """A file cannot be read; the message says why."""
+class UnreadableError(ValueError):
+    """A file is not what it should be, or cannot be read; the message is for its author."""
 
 
 def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> bytes:
     """Reads a file that somebody else made.
 
     Raises:
-        UnreadableFileError: it is a link, a pipe or a device, too large, or not to be read.
+        UnreadableError: it is a link, a pipe or a device, too large, or not to be read.
     """
 
     def open_unfollowed(name, flags):
@@ -27,17 +27,17 @@ def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> by
         with open(path, "rb", opener=open_unfollowed) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFileError(f"{what} is not a regular file")
+                raise UnreadableError(f"{what} is not a regular file")
             if status.st_size > max_bytes:
                 size = f"{status.st_size:,} bytes, over {max_bytes:,}"
-                raise UnreadableFileError(f"{what} has {size}")
+                raise UnreadableError(f"{what} has {size}")
             return file.read(status.st_size)
     except OSError as error:
         if path.is_symlink():
             reason = f"{what} is a symbolic link, which is not followed"
         else:
             reason = f"{what} cannot be read: {error.strerror}"
-        raise UnreadableFileError(reason) from None
+        raise UnreadableError(reason) from None
 
 
 def find_attachment(notebook: Path, written_name: str) -> tuple[Path | None, str]:

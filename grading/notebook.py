@@ -7,13 +7,11 @@ import json
 import re
 from typing import NamedTuple
 
+from grading.files import UnreadableError
+
 MAX_FILE = 200_000_000  # bytes
 MAX_CELLS = 10_000
 MAX_CODE = 400_000  # characters
-
-
-class UnreadableError(ValueError):
-    """A file is no notebook that can be read; the message is for its author."""
 
 
 class CodeCell(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grading.files import UnreadableFileError, read_regular_file
-from grading.notebook import MAX_FILE, UnreadableError, read_code_cells
+from grading.files import UnreadableError, read_regular_file
+from grading.notebook import MAX_FILE, read_code_cells
 from grading.sandbox import Sandbox
 from grading.submission import (
     Answer,
@@ -67,7 +67,7 @@ class Reader(contextlib.AbstractContextManager):
         """
         try:
             data = read_regular_file(path, MAX_FILE)
-        except UnreadableFileError as error:
+        except UnreadableError as error:
             return self._unreadable(str(error))
         if self._worker is None or not self._worker.is_alive:
             self._worker = self._cleanup.enter_context(Worker(self._sandbox, self._limits))

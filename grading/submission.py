@@ -31,8 +31,9 @@ from dataclasses import dataclass, replace
 
 from IPython.core import inputtransformer2
 
+from grading.files import UnreadableError
 from grading.gaps import EXERCISE
-from grading.notebook import CodeCell, UnreadableError, read_code_cells
+from grading.notebook import CodeCell, read_code_cells
 
 MAX_MAGICS = 20  # in a cell
 MAX_LISTED = 10  # cells or lines in a remark

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from grading.assignment import Stage, Trial, TrialResult
-from grading.files import UnreadableFileError, read_regular_file
+from grading.files import UnreadableError, read_regular_file
 from grading.inside.measurement import Measurement
 from grading.worker import Worker
 
@@ -153,7 +153,7 @@ def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
     """
     try:
         data = read_regular_file(path, MAX_WEIGHT_BYTES, "the weights file")
-    except UnreadableFileError as error:
+    except UnreadableError as error:
         raise PlayError(str(error)) from None
     answer = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
     if answer.status != "ok":

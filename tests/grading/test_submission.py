@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grading.notebook import UnreadableError, read_code_cells
+from grading.files import UnreadableError
+from grading.notebook import read_code_cells
 from grading.reader import Reader
 from grading.sandbox import Sandbox
 from grading.submission import read_submission, read_template
