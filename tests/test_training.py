@@ -42,9 +42,9 @@ def setup(make_setup, tmp_path):
 
 def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, capsys):
     setup.train(3)
-    assert (setup.run.n_iterations, setup.run.n_steps) == (3, 3 * 2 * 2)
+    assert (setup.run.n_iterations, setup.run.n_env_steps) == (3, 3 * 2 * 2)
     setup.train(5)
-    assert (setup.run.n_iterations, setup.run.n_steps) == (5, 5 * 2 * 2)
+    assert (setup.run.n_iterations, setup.run.n_env_steps) == (5, 5 * 2 * 2)
     assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
     output = capsys.readouterr().out
     assert "5 of 5 rollouts" in output
@@ -338,7 +338,7 @@ def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
     setup.train(1)
     before = (tmp_path / "kungfu.npz").read_bytes()
     setup.agent.set_weights([[math.nan, 0.0, 0.0]], [0.0, 0.0, 0.0])
-    with pytest.raises(TrainingDivergedError, match="weights are no numbers"):
+    with pytest.raises(TrainingDivergedError, match="weights are no longer finite"):
         setup.run.save()
     assert (tmp_path / "kungfu.npz").read_bytes() == before
 
@@ -393,12 +393,12 @@ def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsy
     assert step(np.zeros(1)) == 1.0
     assert step(np.zeros(1)) == 1.0
     output = capsys.readouterr().out
-    assert output.startswith("Training is not compiled, and slower: AttributeError: ")
+    assert output.startswith("Training runs uncompiled, which is slower: AttributeError: ")
     assert output.count("\n") == 1
 
 
 def test_an_optimizer_of_nobody_is_an_error(tmp_path):
-    with pytest.raises(TypeError, match=r"keras.optimizers or of torch.optim, got <object"):
+    with pytest.raises(TypeError, match=r"keras.optimizers or torch.optim, got <object"):
         TrainingRun(CountingMemory(), object(), None, tmp_path)
 
 

@@ -69,6 +69,6 @@ class Setup:
     def state(self):
         """Everything that a checkpoint has to bring back."""
         run = self.run
-        counters = (run.n_iterations, run.n_steps, run.best_score)
+        counters = (run.n_iterations, run.n_env_steps, run.best_score)
         histories = ({**run.history}, [*run.rewards_history])
         return self.agent.weights(), self.optimizer_state(), counters, histories
