@@ -280,4 +280,4 @@ def test_training_without_a_browser_leaves_what_is_needed(tmp_path, framework):
 
     again = subprocess.run([*command, "--folder", str(folder)], capture_output=True, text=True)
     assert again.returncode == 2
-    assert "exists already, and what is in it would be lost" in again.stderr
+    assert "already exists, and what is in it would be lost" in again.stderr
