@@ -96,7 +96,7 @@ class TrainingRun:
         self._saved_at = time.monotonic()
         self._losses: list[float] = []
         self._n_ignored_games = 0  # the pool's first games, which a replaced agent played
-        self._n_ticks = 0
+        self._n_ticks = 0  # ticks learnt from since this run was made
         self._snapshots: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=MAX_SNAPSHOTS)
         self._bar = tqdm(disable=True)
         self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
@@ -289,7 +289,7 @@ class TrainingRun:
         self._saved_at = time.monotonic()
 
     def restore(self) -> None:
-        """Continue where the checkpoint left off. Games that the pool is playing do not count.
+        """Continue where the checkpoint left off. Games that the pool has begun do not count.
 
         Raises:
             FileNotFoundError: If there is no checkpoint.
@@ -335,7 +335,7 @@ class TrainingRun:
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
             np.savez(file, **arrays)
-        unfinished.replace(path)  # the old file stays until the new one is whole
+        unfinished.replace(path)  # the old file stays until the new one is complete
 
     def _move_old_files_aside(self) -> None:
         """Keep the files of an earlier run that was not restored: it may still be needed."""
