@@ -309,7 +309,7 @@ class PreprocessAtariVector(VectorWrapper):
         Raises:
             ValueError: If there are `options`, the number of seeds is wrong, or a seed's
                 `emulator_seed` is 2**31 or more, which the vector environment cannot take (this
-                rules out every other seed).
+                rules out about half of all seeds).
         """
         if options:
             raise ValueError(f"reset takes no options, got {options}")

@@ -333,7 +333,7 @@ def _game_seeds(seed: int, n_games: int) -> list[int]:
     """Return the first `n_games` seeds from `seed` up that every vectorization mode can play.
 
     The emulator's vector environment takes only 31 of an emulator seed's 32 bits, which rules out
-    every other number.
+    about half of all numbers.
     """
     playable = (number for number in itertools.count(seed) if emulator_seed(number) < 2**31)
     return list(itertools.islice(playable, n_games))
