@@ -94,7 +94,7 @@ class TrainingRun:
         self._best_file = Path(folder) / "kungfu-best.npz"
         self._owns_files = False
         self._saved_at = time.monotonic()
-        self._losses: list[float] = []
+        self._losses: deque[float] = deque(maxlen=5)
         self._n_ignored_games = 0  # the pool's first games, which a replaced agent played
         self._n_ticks = 0  # ticks learnt from since this run was made
         self._snapshots: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=MAX_SNAPSHOTS)
@@ -180,7 +180,7 @@ class TrainingRun:
             TrainingDivergedError: If the loss is infinite, NaN, or too large for the game's points
                 to explain. The rollout is not counted then.
         """
-        self._losses = [*self._losses[-4:], float(loss)]
+        self._losses.append(float(loss))
         if not abs(self._losses[-1]) < EXPLODED_LOSS:
             raise TrainingDivergedError(self._what_diverged(rollout))
         n_games, n_columns = rollout[2].shape
@@ -356,9 +356,10 @@ class TrainingRun:
 
     def _what_diverged(self, rollout: Rollout) -> str:
         observations, _, rewards, _ = rollout
+        *earlier_losses, loss = self._losses
         lines = [
-            f"The loss of rollout {self.n_iterations + 1:,} is {self._losses[-1]:g}.",
-            f"The losses before it: {', '.join(f'{loss:g}' for loss in self._losses[:-1])}",
+            f"The loss of rollout {self.n_iterations + 1:,} is {loss:g}.",
+            f"The losses before it: {', '.join(f'{earlier:g}' for earlier in earlier_losses)}",
             f"Norm of the last gradient: {self._framework.gradient_norm():g}",
             f"Rewards: from {rewards.min():g} to {rewards.max():g}",
             f"Observations: from {observations.min():g} to {observations.max():g}",
@@ -462,7 +463,8 @@ class _TensorFlow:
                     try:
                         function.get_concrete_function(*arguments)
                     except Exception as error:
-                        print(f"Training runs uncompiled, which is slower: {_first_line(error)}")
+                        reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+                        print(f"Training runs uncompiled, which is slower: {reason}")
                         function = train_on_rollout
                 return function(*arguments)
 
@@ -598,11 +600,6 @@ def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, Any]) -> No
 def _read(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as file:
         return dict(file)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
 
 
 def _tensorboard_writer(folder: str | Path) -> Any:
