@@ -1,17 +1,17 @@
 """Turn Atari pictures into the small observations that an agent learns from.
 
-Aims: every image operation is one pure function, and the single game and the vector of games go
-through the same functions, so both paths give the same bits.
+Every image operation is one pure function. A single game and a vector of games use the same
+functions, so both get the same observations, bit for bit.
 
 Words used here:
 
-* *frame*: one picture as the emulator shows it, uint8 `[height, width, channels]`; a *batch* of
-  frames has a leading axis, `[num_envs, height, width, channels]`. The image functions take either.
-* *planes*: a frame after preprocessing, channels first, uint8 `[..., channels, height, width]`.
-* *stack*: the planes of the newest `n_frames` frames, oldest first.
+* *frame*: one picture from the emulator, uint8 `[height, width, channels]`. A *batch* of frames has
+  a leading axis, `[num_envs, height, width, channels]`; the image functions take either.
+* *planes*: a preprocessed frame, channels first, uint8 `[..., channels, height, width]`.
+* *stack*: the planes of the latest `n_frames` frames, oldest first.
 * *observation*: a stack scaled to [0, 1], float32, with its axes in the order of `dim_order`.
 
-Time in a stack of 4 frames; a new game starts after frame 3 of the old one:
+How a stack of 4 frames moves through time when a new game starts after frame 3:
 
     frame:  0     1     2     3     | 0     1     2
     stack:  0000  0001  0012  0123  | 0000  0001  0012
@@ -34,7 +34,7 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 gym.register_envs(ale_py)
-# The emulator greets on stderr otherwise, once for every game.
+# Otherwise the emulator prints a greeting to stderr for every game.
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
 Crop = Callable[[np.ndarray], np.ndarray]
@@ -47,12 +47,11 @@ def crop_frames(frames: np.ndarray, crop: Crop) -> np.ndarray:
 
     Args:
         frames: `[height, width, channels]` or `[num_envs, height, width, channels]`.
-        crop: Maps one frame to a part of it by slicing its rows and columns, such as
-            `lambda img: img[60:-30, 5:]`.
+        crop: Slices the rows and columns of one frame, for example `lambda img: img[60:-30, 5:]`.
 
     Raises:
-        ValueError: If what `crop` returns is not a part of a frame: it has another rank or other
-            channels, or no pixel is left.
+        ValueError: If `crop` does not return an array of the same rank and channels, or leaves no
+            pixel.
     """
     if frames.ndim == 4:
         return np.stack([crop_frames(frame, crop) for frame in frames])
@@ -61,16 +60,16 @@ def crop_frames(frames: np.ndarray, crop: Crop) -> np.ndarray:
         raise ValueError(f"crop must return an array, got {type(cropped).__name__}: {cropped!r}")
     if cropped.ndim != 3 or cropped.shape[-1] != frames.shape[-1] or cropped.size == 0:
         raise ValueError(
-            f"crop must leave some rows and columns and all {frames.shape[-1]} channels of a frame "
+            f"crop must keep some rows and columns and all {frames.shape[-1]} channels of a frame "
             f"of shape {frames.shape} [height, width, channels], got shape {cropped.shape}"
         )
     return cropped
 
 
 def to_greyscale(frames: np.ndarray) -> np.ndarray:
-    """Weigh red, green and blue as the eye does (ITU-R BT.601); keep the channel axis, now 1 long.
+    """Weigh red, green and blue as the eye does (ITU-R BT.601), into a channel axis of length 1.
 
-    Frames that have one channel are grey already and come back as they are.
+    Frames with one channel are already grey and are returned unchanged.
 
     Args:
         frames: RGB or grey, `[..., height, width, channels]`.
@@ -78,13 +77,13 @@ def to_greyscale(frames: np.ndarray) -> np.ndarray:
     if frames.shape[-1] == 1:
         return frames
     *leading_and_height, width, channels = frames.shape
-    # Grey is made pixel by pixel, so a batch may pass as one tall picture.
+    # Pixels are converted one by one, so a batch can pass as one tall picture.
     tall_picture = frames.reshape(-1, width, channels)
     return cv2.cvtColor(tall_picture, cv2.COLOR_RGB2GRAY).reshape(*leading_and_height, width, 1)
 
 
 def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize by averaging areas, which keeps thin sprites that sampling would lose.
+    """Resize by averaging areas, which keeps thin sprites that sampling pixels would lose.
 
     Args:
         frames: `[height, width, channels]` or `[num_envs, height, width, channels]`.
@@ -99,26 +98,26 @@ def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def to_planes(frames: np.ndarray) -> np.ndarray:
-    """Move the channels of `[..., height, width, channels]` before height and width.
+    """Put channels first: `[..., height, width, channels]` to `[..., channels, height, width]`.
 
-    Stacking contiguous planes is many times faster than interleaving single pixels.
+    Stacking whole planes is many times faster than interleaving single pixels.
     """
     return np.moveaxis(frames, -1, -3)
 
 
 def fill_stack(planes: np.ndarray, n_frames: int) -> np.ndarray:
-    """Make a stack `[..., n_frames * channels, height, width]` of a game's first planes alone."""
+    """Repeat a game's first planes into a stack `[..., n_frames * channels, height, width]`."""
     return np.concatenate([planes] * n_frames, axis=-3)
 
 
 def push_planes(stack: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Return a new stack without the oldest planes and with the given ones as the newest, last."""
+    """Return a new stack without its oldest planes and with `planes` at the end."""
     channels = planes.shape[-3]
     return np.concatenate([stack[..., channels:, :, :], planes], axis=-3)
 
 
 def to_observation(stack: np.ndarray, dim_order: str) -> np.ndarray:
-    """Scale a stack from 0...255 to [0, 1] and order its axes; the result is a new float32 array.
+    """Return a stack scaled from 0...255 to [0, 1] as a new float32 array, its axes in order.
 
     Args:
         stack: uint8 `[..., channels, height, width]`.
@@ -131,7 +130,7 @@ def to_observation(stack: np.ndarray, dim_order: str) -> np.ndarray:
 
 
 def checked_integer(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int, or raise a ValueError that says what argument `name` must be."""
+    """Return `value` as an int, or raise a ValueError that says what `name` must be."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -142,27 +141,27 @@ def checked_integer(name: str, value: Any, minimum: int) -> int:
 
 
 def emulator_seed(seed: int) -> int:
-    """The 32-bit number that the emulator gets when an Atari game is reset with `seed`.
+    """Return the 32-bit seed that the emulator gets when an Atari game is reset with `seed`.
 
-    `AtariEnv.reset` does not hand its seed on but derives two from it, the emulator's being second.
+    `AtariEnv.reset` derives two seeds from the one it is given; the second is the emulator's.
     """
     return int(np.random.SeedSequence(seed).generate_state(2)[1])
 
 
 class PreprocessAtari(gym.Wrapper, RecordConstructorArgs):
-    """Crop, grey, resize, scale to [0, 1] and stack the frames of one Atari game.
+    """Crop, grey, resize, stack and scale the frames of one Atari game.
 
-    The steps, in this order, each of them one function of this module:
+    The steps in order, each a function of this module:
 
     1. crop the frame;
-    2. make it grey, unless `color`;
+    2. turn it grey, unless `color`;
     3. resize it to `height` x `width`;
-    4. stack it with the `n_frames - 1` before it, the newest last; a reset fills the whole stack
+    4. stack it with the `n_frames - 1` frames before it, newest last; a reset fills the whole stack
        with the new game's first frame;
     5. scale to [0, 1], float32, axes in the order of `dim_order`.
 
-    Rewards are multiplied by `reward_scale`. The options stay readable as attributes; divide a
-    reward by `reward_scale` to have the game's own points.
+    Rewards are multiplied by `reward_scale`; divide by it to get the game's own points. All options
+    can be read as attributes.
 
     Example:
         >>> import gymnasium as gym
@@ -176,17 +175,16 @@ class PreprocessAtari(gym.Wrapper, RecordConstructorArgs):
             `[height, width, 1]` or `[height, width]`.
         height: Height of an observation in pixels.
         width: Width of an observation in pixels.
-        color: Keep the channels of the frame instead of making it grey.
-        crop: Maps a frame `[height, width, channels]` to a part of it by slicing its rows and
-            columns.
-        n_frames: Number of newest frames in an observation. Frames and channels share one axis of
+        color: Keep the frame's channels instead of turning it grey.
+        crop: Slices the rows and columns of a frame `[height, width, channels]`.
+        n_frames: Number of frames in an observation. Frames and channels share one axis of length
             `n_frames * channels`, frame by frame.
         dim_order: `'tensorflow'` for observations `[height, width, channels]`, `'pytorch'` for
             `[channels, height, width]`.
-        reward_scale: What rewards are multiplied by.
+        reward_scale: Factor applied to rewards.
 
     Raises:
-        ValueError: If an argument is not of the kind said here.
+        ValueError: If an argument is not as described above.
     """
 
     def __init__(
@@ -255,7 +253,7 @@ class PreprocessAtari(gym.Wrapper, RecordConstructorArgs):
         return observation, reward * self.reward_scale, terminated, truncated, info
 
     def shrink(self, frames: np.ndarray) -> np.ndarray:
-        """Make planes of one frame or of a batch of frames: steps 1 to 3 of the class."""
+        """Turn a frame, or a batch of frames, into planes: steps 1 to 3 above."""
         frames = crop_frames(frames, self.crop)
         if not self.color:
             frames = to_greyscale(frames)
@@ -263,27 +261,28 @@ class PreprocessAtari(gym.Wrapper, RecordConstructorArgs):
 
 
 class PreprocessAtariVector(VectorWrapper):
-    """What `PreprocessAtari` does, for many games that the emulator steps in its own threads.
+    """`PreprocessAtari` for many games that the emulator steps in its own threads.
 
-    Observations, rewards and ends are those of single games, each under its own `PreprocessAtari`,
-    bit by bit; `reset` takes the seeds that those games would take. Two things differ, both at the
-    end of a game. The emulator stops at the very frame in which a game ends and does not draw it:
-    the last observation shows the tick before, which makes a difference where a game is truncated
-    or does not hold its picture when it ends (Kung-Fu Master does). And its random numbers run on
-    from there in another way, so the games after the first are other games than single ones play.
+    Observations, rewards and ends equal those of single games under `PreprocessAtari`, bit for bit,
+    and `reset` takes the same seeds. There are two exceptions, both at the end of a game:
+
+    * The emulator stops at the very frame that ends a game and does not draw it, so the last
+      observation shows the tick before. You notice only in games that are truncated or change their
+      picture as they end (Kung-Fu Master does not).
+    * Its random numbers continue differently, so later games differ from those played singly.
 
     Autoreset is `AutoresetMode.NEXT_STEP`: the step after a game's end ignores its action and
     returns the next game's first observation, which fills that game's stack.
 
     Args:
-        env: The emulator's vector environment: unresized frames, one at a time, RGB if the
-            preprocessing keeps colours and grey otherwise.
-        preprocessing: A single game's wrapper, whose options are used.
+        env: The emulator's vector environment, with single frames in their original size: RGB if
+            the preprocessing keeps colours, otherwise grey.
+        preprocessing: A single game's wrapper, whose options apply to all games.
     """
 
     def __init__(self, env: AtariVectorEnv, preprocessing: PreprocessAtari):
         super().__init__(env)
-        # The class shares one dictionary between all its instances; the next one may change it.
+        # All instances share one dictionary, which the next one may change.
         self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.reward_scale = preprocessing.reward_scale
         self.single_observation_space = preprocessing.observation_space
@@ -303,36 +302,36 @@ class PreprocessAtariVector(VectorWrapper):
         """Start a new game in every environment.
 
         Args:
-            seed: One seed for each game, or the first of consecutive ones, as single games take
-                them, or None for games that differ from run to run.
-            options: There are none.
+            seed: A list with one seed for each game, as single games take them; the first of
+                consecutive seeds; or None for games that differ from run to run.
+            options: Not supported.
 
         Raises:
-            ValueError: If `options` are given, `seed` has another length, or a seed's
-                `emulator_seed` is 2**31 or more: the vector environment has no way to take those
-                (every second seed is one).
+            ValueError: If there are `options`, the number of seeds is wrong, or a seed's
+                `emulator_seed` is 2**31 or more, which the vector environment cannot take (this
+                rules out about half of all seeds).
         """
         if options:
             raise ValueError(f"reset takes no options, got {options}")
         if seed is not None:
             is_first_seed = isinstance(seed, (int, np.integer))
-            seeds = [seed + i for i in range(self.num_envs)] if is_first_seed else seed
+            seeds = range(seed, seed + self.num_envs) if is_first_seed else seed
             if len(seeds) != self.num_envs:
                 raise ValueError(f"seed must hold {self.num_envs} seeds, got {len(seeds)}: {seed}")
-            for game_seed in seeds:
-                if emulator_seed(game_seed) >= 2**31:
+            seed = np.array([emulator_seed(game_seed) for game_seed in seeds])
+            for game_seed, number in zip(seeds, seed, strict=True):
+                if number >= 2**31:
                     raise ValueError(
                         f"the vector environment cannot be seeded with {game_seed}: its emulator "
-                        f"seed {emulator_seed(game_seed)} is not below 2**31"
+                        f"seed {number} is not below 2**31"
                     )
-            seed = np.array([emulator_seed(game_seed) for game_seed in seeds])
         frames, infos = self.env.reset(seed=seed)
         self._stacks = self._fresh_stacks(self._shrink(frames))
         self._is_over = np.zeros(self.num_envs, bool)
         return to_observation(self._stacks, self._preprocessing.dim_order), infos
 
     def step(self, actions: np.ndarray):
-        """Step every game that is not over, and start anew the ones that are."""
+        """Step the games that are going on, and restart those that are over."""
         frames, rewards, terminated, truncated, infos = self.env.step(actions)
         planes = self._shrink(frames)
         self._stacks = push_planes(self._stacks, planes)
@@ -352,53 +351,43 @@ class PreprocessAtariVector(VectorWrapper):
 
 
 def make_atari_vector_env(env: gym.Env, num_envs: int) -> PreprocessAtariVector:
-    """Build the emulator's vector environment that plays the same game as `env` does.
+    """Make a vector environment that plays the same game as `env`, `num_envs` times in C++ threads.
 
-    It steps `num_envs` games in C++ threads. `env` itself is only looked at.
+    `env` is only read, not played.
 
     Args:
         env: `PreprocessAtari` around a game made by `gymnasium.make('ALE/...')`.
         num_envs: Number of games.
 
     Raises:
-        ValueError: If `env` holds anything that the vector environment cannot do: another wrapper,
-            another environment, or an option of the game such as a random frameskip. It is named.
+        ValueError: If `num_envs` is not a positive integer, or if `env` holds something that the
+            vector environment cannot do: another wrapper, another kind of environment, or an option
+            such as a random frameskip.
     """
     num_envs = checked_integer("num_envs", num_envs, minimum=1)
     preprocessing, game = _unwrap(env)
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(AtariEnv).parameters.items()
-    }
+    parameters = inspect.signature(AtariEnv).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters}
     options = defaults | game.spec.kwargs
     if not isinstance(options["frameskip"], int):
-        raise ValueError(
-            f"the vector path needs a fixed number as frameskip, got {options['frameskip']!r}"
-        )
+        raise ValueError(f"the vector path needs a fixed frameskip, got {options['frameskip']!r}")
     if options["render_mode"] == "human":
         raise ValueError("the vector path cannot show games: render_mode='human' is not supported")
-    translated = {
-        "game",
-        "frameskip",
-        "repeat_action_probability",
-        "full_action_space",
-        "max_num_frames_per_episode",
-    }
-    # Nothing of these can be seen in an observation of PreprocessAtari.
+    same_in_both = {"frameskip", "repeat_action_probability", "full_action_space"}
+    translated = {"game", "max_num_frames_per_episode"}
+    # These change nothing that PreprocessAtari shows.
     without_effect = {"obs_type", "render_mode", "continuous_action_threshold"}
-    for name in options.keys() - translated - without_effect:
+    for name in options.keys() - same_in_both - translated - without_effect:
         if options[name] != defaults[name]:
             raise ValueError(f"the vector path does not support {name}={options[name]!r}")
 
     vector_env = AtariVectorEnv(
         options["game"],
         num_envs,
-        frameskip=options["frameskip"],
-        repeat_action_probability=options["repeat_action_probability"],
-        full_action_space=options["full_action_space"],
-        # A single game takes None or 0 as "never", the vector environment as "at once".
+        **{name: options[name] for name in same_in_both},
+        # None and 0 mean no limit to a single game, but an immediate end here.
         max_num_frames_per_episode=options["max_num_frames_per_episode"] or np.iinfo(np.int32).max,
-        # The emulator's grey equals that of to_greyscale in every colour of its palette.
+        # For every colour of its palette, the emulator's grey equals that of to_greyscale.
         grayscale=not preprocessing.color or options["obs_type"] == "grayscale",
         img_height=game.observation_space.shape[0],
         img_width=game.observation_space.shape[1],
@@ -419,8 +408,8 @@ def _unwrap(env: gym.Env) -> tuple[PreprocessAtari, AtariEnv]:
             preprocessing = layer
         elif not isinstance(layer, (OrderEnforcing, PassiveEnvChecker)):
             raise ValueError(
-                f"the vector path cannot translate the wrapper {type(layer).__name__}, it knows a "
-                f"single PreprocessAtari around gymnasium.make; got {env}"
+                f"the vector path does not support the wrapper {type(layer).__name__}: it needs a "
+                f"single PreprocessAtari around gymnasium.make, got {env}"
             )
         layer = layer.env
     if preprocessing is None:

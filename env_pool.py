@@ -1,19 +1,18 @@
 """Play several games side by side and return what happened as rectangular rollouts.
 
-Words used here: a *tick* is one column of a rollout; each game is *acted on* once in every tick but
-the last. Games end and start at their own times, in Gymnasium's `AutoresetMode.NEXT_STEP`. Time in
-a rollout of 6 columns, in which a game ends after three actions (`o3` is its last observation, `n0`
-the first one of the next game):
+A *tick* is one column of a rollout; every tick but the last is *acted on*. Each game ends and
+restarts in its own time, in Gymnasium's `AutoresetMode.NEXT_STEP`. Here is a rollout of 6 columns
+in which a game ends after three actions (`o3` is its last observation, `n0` the next game's first):
 
     column:        0    1    2    3    4    5
     observation:   o0   o1   o2   o3   n0   n1
-    action:        a0   a1   a2   (a)  b0   0     o3's action is drawn but the game ignores it;
+    action:        a0   a1   a2   (a)  b0   0     the game ignores the action drawn for o3;
     reward:        r0   r1   r2   0    s0   0     the last column is not acted on
     is_not_done:   1    1    1    0    1    1
     memory:        m0   m1   m2   m3   i    m'    `i` is the agent's initial state
 
-The last column comes again as column 0 of the next rollout, with the same memory, and there it is
-acted on. Column 3 is a *reset tick*.
+Column 3 is a *reset tick*. The last column comes back as column 0 of the next rollout, with the
+same memory, and is acted on there.
 """
 
 import itertools
@@ -33,13 +32,13 @@ VECTORIZATION_MODES = ("sync", "async", "ale_threads")
 
 
 class EnvPool:
-    """Some games of the same kind, and an agent that plays them all.
+    """Several copies of a game, and one agent that plays them all.
 
     The agent has three methods. Its memory is a list or tuple of arrays `[n_games, ...]`: NumPy
     arrays, TensorFlow tensors or PyTorch tensors.
 
-    * `get_initial_state(batch_size)` returns the memory at the start of games;
-    * `step(memory, observations)` returns the new memory and outputs of any kind;
+    * `get_initial_state(batch_size)` returns the memory with which games start;
+    * `step(memory, observations)` returns the new memory and any outputs;
     * `sample_actions(outputs)` returns integer actions `[n_games]`.
 
     Example:
@@ -47,32 +46,31 @@ class EnvPool:
         ...     observations, actions, rewards, is_not_done = pool.interact(10)
 
     Args:
-        agent: Plays the games. `pool.agent` may be replaced between rollouts.
+        agent: Plays the games. You may replace `pool.agent` between rollouts.
         make_env: Makes one game, with a discrete action space.
         n_parallel_games: Number of games, `n_games` in shapes; the field says *num_envs*.
-        vectorization_mode: `'sync'` steps the games one after the other; `'async'` steps each in
-            a process of its own (a script then needs the usual `if __name__ == '__main__':`);
-            `'ale_threads'` steps Atari games in the emulator's own threads, see
-            `atari_util.make_atari_vector_env` for what it asks of `make_env`.
+        vectorization_mode: `'sync'` steps the games one after the other. `'async'` steps each in
+            its own process (a script then needs the usual `if __name__ == '__main__':`).
+            `'ale_threads'` steps Atari games in the emulator's own threads;
+            `atari_util.make_atari_vector_env` says which games it supports.
         seed: Seeds the games, so that the same actions give the same rollouts; None for games that
-            differ from run to run. The random numbers of the agent are its own. First games are the
-            same in every mode; with `'ale_threads'`, later ones are not.
+            differ from run to run. It does not seed the agent. The first games are the same in
+            every mode; later ones differ with `'ale_threads'`.
 
     Attributes:
-        agent: As given.
-        prev_observations: The last rollout's last column, float32 `[n_games, ...]`.
-        prev_memory_states: The agent's memory before it sees `prev_observations`: the hidden state
-            that training has to start from. A list or tuple as the agent gave it; PyTorch tensors
-            stay tensors, everything else is a NumPy array. A new one after every rollout.
-        reward_scale: What the games' points are multiplied by to make rewards.
-        seeds: The seed that each game was reset with, or None.
-        episode_returns: Sum of rewards of every finished game, in order of finishing, in the
-            game's own points: `PreprocessAtari`'s `reward_scale` is divided out.
+        agent: The argument of that name.
+        prev_observations: The last column of the last rollout, float32 `[n_games, ...]`.
+        prev_memory_states: The agent's memory before it sees `prev_observations`, which is where
+            training on the next rollout starts. A list or tuple, as the agent returns it, of
+            PyTorch tensors or NumPy arrays. Every rollout makes a new one.
+        reward_scale: Factor between the game's own points and rewards.
+        seeds: The seed of each game, or None.
+        episode_returns: The points of every finished game, in order of finishing, as the game
+            counts them: not multiplied by `reward_scale`.
         episode_lengths: Number of actions taken in each of these games.
 
     Raises:
-        ValueError: If an argument is not of the kind said here, or the agent's initial state is
-            not.
+        ValueError: If an argument or the agent's initial state is not as described above.
     """
 
     def __init__(
@@ -119,10 +117,10 @@ class EnvPool:
     def interact(
         self, n_steps: int = 100, verbose: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Play on where the last call stopped, and return a rollout of `n_steps` columns.
+        """Continue where the last call stopped, and return a rollout of `n_steps` columns.
 
-        Each game is stepped `n_steps - 1` times: column 0 repeats the last column of the call
-        before. No array or memory that was handed out earlier changes.
+        Each game is stepped `n_steps - 1` times, since column 0 repeats the last column of the
+        previous call. Arrays and memories returned earlier never change.
 
         Args:
             n_steps: Number of columns, at least 1.
@@ -131,15 +129,15 @@ class EnvPool:
         Returns:
             observations: float32 `[n_games, n_steps, ...]`.
             actions: int32 `[n_games, n_steps]`; 0 in the last column.
-            rewards: float32 `[n_games, n_steps]`, what the action of the same column earned; 0 on
+            rewards: float32 `[n_games, n_steps]`, earned by the action in the same column; 0 on
                 reset ticks and in the last column.
             is_not_done: float32 `[n_games, n_steps]`; 0 where the observation is the last of a
-                game, terminated or truncated, 1 elsewhere. The field's word is *discount*, before
-                it is multiplied by gamma.
+                game, terminated or truncated, and 1 elsewhere. Other libraries multiply it by gamma
+                and call it *discount*.
 
         Raises:
-            ValueError: If `n_steps` is no integer above 0, or the agent's memory or actions have
-                another shape or type than `EnvPool` asks for, or an action does not exist.
+            ValueError: If `n_steps` is not a positive integer, the agent's memory or actions have
+                the wrong shape or type, or the game has no such action.
         """
         n_steps = checked_integer("n_steps", n_steps, minimum=1)
         shape = (self._n_games, n_steps)
@@ -148,7 +146,7 @@ class EnvPool:
         rewards = np.zeros(shape, np.float32)
         is_not_done = np.empty(shape, np.float32)
 
-        # An agent that works in place must not reach what callers may hold.
+        # Callers may hold these arrays: an agent that works in place must not reach them.
         memory_states = _snapshot(self.prev_memory_states, self._n_games)
         observation = self.prev_observations.copy()
         try:
@@ -168,13 +166,13 @@ class EnvPool:
             observations[:, -1] = observation
             is_not_done[:, -1] = ~self._is_over
         finally:
-            # A rollout that is interrupted is lost, but the games go on from where they are.
+            # An interrupted rollout is lost, but the games can continue from here.
             self.prev_observations = observation
             self.prev_memory_states = _snapshot(memory_states, self._n_games)
         return observations, actions, rewards, is_not_done
 
     def close(self) -> None:
-        """End the games and, if they have any, their processes. May be called twice."""
+        """End the games and any processes they run in. Calling it twice does no harm."""
         self._env.close()
 
     def __enter__(self) -> "EnvPool":
@@ -221,21 +219,21 @@ def play_games(
 ) -> list[float]:
     """Play whole games side by side, one in each environment, and return their points.
 
-    A game that ends early is not followed by another: the first `n_games` to finish would be the
-    short ones, which are the bad ones.
+    Only the first game of each environment counts. The first `n_games` to finish would be the short
+    ones, which are the bad ones.
 
     Args:
-        agent: Plays the games, as for `EnvPool`.
+        agent: Plays the games, as in `EnvPool`.
         make_env: Makes one game.
         n_games: Number of games.
-        vectorization_mode: As for `EnvPool`.
-        seed: As for `EnvPool`.
+        vectorization_mode: As in `EnvPool`.
+        seed: As in `EnvPool`.
 
     Returns:
         The points of each game, as the game counts them.
 
     Raises:
-        ValueError: As `EnvPool` does.
+        ValueError: As in `EnvPool`.
     """
     with EnvPool(
         agent, make_env, n_games, vectorization_mode=vectorization_mode, seed=seed
@@ -253,10 +251,10 @@ def play_games(
 def reset_memory(
     memory_states: Sequence[Any], initial_states: Sequence[Any], is_reset: np.ndarray
 ) -> list[Any] | tuple[Any, ...]:
-    """Put the memory of some games back to the initial one; the arguments stay as they are.
+    """Return the memory with some games put back to their initial state.
 
     Args:
-        memory_states: Arrays `[n_games, ...]`: NumPy, TensorFlow or PyTorch.
+        memory_states: Arrays `[n_games, ...]`: NumPy, TensorFlow or PyTorch. They are not changed.
         initial_states: Arrays of the same shapes.
         is_reset: bool `[n_games]`, which games to put back.
 
@@ -279,7 +277,7 @@ def reset_memory(
 
 
 def _snapshot(memory_states: Any, n_games: int) -> list[Any] | tuple[Any, ...]:
-    """Copy an agent's memory, after a look at whether it is one."""
+    """Copy an agent's memory after validating it."""
     if not isinstance(memory_states, (list, tuple)):
         raise ValueError(
             "the agent's memory must be a list or tuple of arrays [n_games, ...], "
@@ -303,7 +301,7 @@ def _like(container: Sequence[Any], items: list[Any]) -> list[Any] | tuple[Any, 
 
 
 def _is_torch_tensor(array: Any) -> bool:
-    # Whoever has a tensor has imported PyTorch; nobody else should wait for it.
+    # There are tensors only where PyTorch is imported; importing it here would take seconds.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
@@ -311,7 +309,7 @@ def _is_torch_tensor(array: Any) -> bool:
 def _make_vector_env(
     make_env: Callable[[], gym.Env], n_games: int, vectorization_mode: str
 ) -> tuple[VectorEnv, float]:
-    """Return the games in NEXT_STEP mode, and what their rewards are multiplied by."""
+    """Return the games, in NEXT_STEP mode, and their `reward_scale`."""
     if vectorization_mode == "ale_threads":
         env = make_env()
         try:
@@ -323,7 +321,7 @@ def _make_vector_env(
     if vectorization_mode == "sync":
         vector_env = SyncVectorEnv([make_env] * n_games)
     else:
-        # A fork copies locks that the threads of TensorFlow or OpenCV may hold, never to be opened.
+        # A fork would copy locks held by TensorFlow's or OpenCV's threads, never to be released.
         start_methods = multiprocessing.get_all_start_methods()
         context = "forkserver" if "forkserver" in start_methods else "spawn"
         vector_env = AsyncVectorEnv([make_env] * n_games, context=context)
@@ -332,10 +330,10 @@ def _make_vector_env(
 
 
 def _game_seeds(seed: int, n_games: int) -> list[int]:
-    """The first `n_games` numbers from `seed` on that every vectorization mode can play.
+    """Return the first `n_games` seeds from `seed` up that every vectorization mode can play.
 
-    The emulator's vector environment takes only 31 of the 32 bits of an emulator's seed, which
-    leaves out every second number.
+    The emulator's vector environment takes only 31 of an emulator seed's 32 bits, which rules out
+    about half of all numbers.
     """
     playable = (number for number in itertools.count(seed) if emulator_seed(number) < 2**31)
     return list(itertools.islice(playable, n_games))

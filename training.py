@@ -1,10 +1,11 @@
 """Train for minutes or hours and lose nothing: a compiled step, progress, checkpoints, live plots.
 
-The loop itself stays in the notebook, where it can be read: play a rollout, take a step, tell the
-`TrainingRun` about it. The run counts, stops when training blows up, remembers what the plots show,
-and writes it all to disk now and then.
+The loop itself stays in the notebook, where you can read it: play a rollout, take a gradient step,
+tell the `TrainingRun` about it. The run counts, stops when training blows up, keeps what the plots
+show, and saves it all now and then.
 
-A *step* is one action in one game: a rollout of n columns holds (n - 1) * n_games of them.
+An *environment step* is one action in one game: a rollout of n columns holds (n - 1) * n_games. A
+*tick* steps all games at once.
 """
 
 import contextlib
@@ -27,14 +28,14 @@ from env_pool import EnvPool, reset_memory
 Rollout = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 SECONDS_BETWEEN_CHECKPOINTS = 120
-PLOTTING_SHARE = 0.015  # of the time at most, however slowly a machine draws
-N_PAST_AGENTS = 50  # at most, to keep memory bounded where agents are looked at all the time
-EXPLODED_LOSS = 1e12  # the square of a million points: no game brings so many
+PLOTTING_SHARE = 0.015  # at most this share of the time goes into plots, on slow machines too
+MAX_SNAPSHOTS = 50  # bounds the memory they take where the agent is evaluated very often
+EXPLODED_LOSS = 1e12  # the square of a million points: no game earns that many
 MEASURED = ("iteration", "entropy", "value_loss", "gradient_norm")
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss is no longer a number to learn from; the checkpoint on disk is whole."""
+    """The loss or the weights are no longer finite numbers; the checkpoint on disk is intact."""
 
 
 class TrainingRun:
@@ -50,24 +51,25 @@ class TrainingRun:
         ...         run.record(train_step(*rollout, memory, gamma), rollout)
 
     Args:
-        agent: What learns.
-        optimizer: What it learns with, of Keras or of PyTorch.
+        agent: The agent that learns.
+        optimizer: Its optimizer, from Keras or PyTorch.
         pool: The games it learns from.
-        folder: Where checkpoints go; made when the first one is written.
-        max_gradient_norm: Shorten gradients to this global norm in the compiled step (Pascanu et
-            al., 2013, arXiv:1211.5063); None leaves them alone.
-        tensorboard_folder: Where TensorBoard's log goes, if one is wanted.
+        folder: Folder for checkpoints, made when the first one is written.
+        max_gradient_norm: The compiled step clips gradients to this global norm (Pascanu et al.,
+            2013, arXiv:1211.5063); None leaves them alone.
+        tensorboard_folder: Folder for a TensorBoard log; None writes none.
 
     Attributes:
         n_iterations: Number of rollouts learnt from.
-        n_steps: Number of steps learnt from.
+        n_env_steps: Number of environment steps learnt from.
         history: A list of numbers for each name in `MEASURED`, one for each call of `measure`.
         rewards_history: A score for each call of `evaluated` or `evaluate_recent`.
-        best_score: The highest of them, that of the agent kept apart; -inf before there is one.
+        best_score: The highest of them, earned by the agent that is saved separately; -inf before
+            there is one.
 
     Raises:
-        ModuleNotFoundError: If TensorBoard's log is wanted and the package is not there.
-        TypeError: If the optimizer is neither of Keras nor of PyTorch.
+        ModuleNotFoundError: If `tensorboard_folder` is given and TensorBoard is not installed.
+        TypeError: If the optimizer is from neither Keras nor PyTorch.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class TrainingRun:
         tensorboard_folder: str | Path | None = None,
     ):
         self.n_iterations = 0
-        self.n_steps = 0
+        self.n_env_steps = 0
         self.history: dict[str, list[float]] = {name: [] for name in MEASURED}
         self.rewards_history: list[float] = []
         self.best_score = -math.inf
@@ -92,50 +94,53 @@ class TrainingRun:
         self._best_file = Path(folder) / "kungfu-best.npz"
         self._owns_files = False
         self._saved_at = time.monotonic()
-        self._losses: list[float] = []
-        self._n_games_that_count_no_more = 0  # of the pool's: an agent that is gone played them
-        self._n_ticks = 0  # that the pool's games went through while this run learnt from them
-        self._past_agents: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=N_PAST_AGENTS)
+        self._losses: deque[float] = deque(maxlen=5)
+        self._n_ignored_games = 0  # the pool's first games, which a replaced agent played
+        self._n_ticks = 0  # ticks learnt from since this run was made
+        self._snapshots: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=MAX_SNAPSHOTS)
         self._bar = tqdm(disable=True)
         self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
 
     def compiled(
         self, train_on_rollout: Callable[..., Any], *, xla: bool = False
     ) -> Callable[..., Any]:
-        """Compile a training step for this run's agent and optimizer, if the framework can.
+        """Return the training step, compiled if the framework can, with gradients clipped.
 
-        A compiled function keeps the agent and the optimizer that it saw first: make another run,
-        and compile again, when either is another object.
+        A compiled function keeps the first agent and optimizer it saw: after you replace either,
+        make a new run and compile again.
 
         Args:
-            train_on_rollout: Takes one gradient step and returns the loss. One that cannot be
-                compiled runs as it is, and a line says why.
-            xla: Let XLA fuse the many small operations, which is worth its seconds of compile time
-                where few games are played.
+            train_on_rollout: Takes one gradient step and returns the loss. If it cannot be
+                compiled, it runs as it is and a printed line says why.
+            xla: Let XLA fuse the many small operations. Worth its seconds of compile time when
+                few games are played.
         """
         return self._framework.compiled(train_on_rollout, xla)
 
     @contextlib.contextmanager
     def progress(self, max_iterations: int, max_minutes: float) -> Iterator[Iterator[int]]:
-        """Show how far training is; end it when there is enough of it, or at an interrupt.
+        """Show a progress bar, and end training at a limit or at an interrupt.
 
         However the loop ends, a checkpoint is written, unless training diverged.
 
         Args:
-            max_iterations: Number of rollouts in all, those before a restart included.
-            max_minutes: Time for this call.
+            max_iterations: Number of rollouts in all, including those before a restart.
+            max_minutes: Time limit for this call.
 
         Yields:
-            The numbers of the rollouts to come; the first one ever is number 1.
+            The numbers of the rollouts to come, counted from 1 at the very beginning.
+
+        Raises:
+            RuntimeError: If the loop does not call `record` once in every iteration.
         """
-        started, n_steps_before = time.monotonic(), self.n_steps
+        started, n_before = time.monotonic(), self.n_env_steps
 
         def iterations() -> Iterator[int]:
             while self.n_iterations < max_iterations:
                 seconds = time.monotonic() - started
                 if seconds >= 60 * max_minutes:
                     return
-                rate = (self.n_steps - n_steps_before) / max(seconds, 1e-9)
+                rate = (self.n_env_steps - n_before) / max(seconds, 1e-9)
                 self._bar.set_postfix_str(f"{rate:,.0f} steps/s{self._recent()}", refresh=False)
                 number = self.n_iterations + 1
                 yield number
@@ -153,15 +158,16 @@ class TrainingRun:
             yield iterations()
         except TrainingDivergedError:
             raise
-        except BaseException as reason:
+        except KeyboardInterrupt:
             self.save()
-            if not isinstance(reason, KeyboardInterrupt):
-                raise
+        except BaseException:
+            self.save()
+            raise
         else:
             self.save()
         finally:
             self._bar.close()
-        print(f"{self.n_iterations:,} rollouts, {self.n_steps:,} steps so far{self._recent()}.")
+        print(f"{self.n_iterations:,} rollouts, {self.n_env_steps:,} steps so far{self._recent()}.")
 
     def record(self, loss: Any, rollout: Rollout) -> None:
         """Count a rollout that was learnt from, and write a checkpoint if the last one is old.
@@ -171,85 +177,84 @@ class TrainingRun:
             rollout: What `EnvPool.interact` returned.
 
         Raises:
-            TrainingDivergedError: If the loss is infinite, no number, or beyond anything that the
-                game's points explain. It is not counted.
+            TrainingDivergedError: If the loss is infinite, NaN, or too large for the game's points
+                to explain. The rollout is not counted then.
         """
-        self._losses = [*self._losses[-4:], float(loss)]
+        self._losses.append(float(loss))
         if not abs(self._losses[-1]) < EXPLODED_LOSS:
             raise TrainingDivergedError(self._what_diverged(rollout))
         n_games, n_columns = rollout[2].shape
         self.n_iterations += 1
-        self.n_steps += n_games * (n_columns - 1)
+        self.n_env_steps += n_games * (n_columns - 1)
         self._n_ticks += n_columns - 1
         self._bar.update()
         if time.monotonic() > self._saved_at + SECONDS_BETWEEN_CHECKPOINTS:
             self.save()
 
     def measure(self, rollout: Rollout, prev_memory_states: Sequence[Any], gamma: float) -> None:
-        """Add to the history how things are.
+        """Add the current entropy, value loss and gradient norm to the history.
 
         Args:
             rollout: What `EnvPool.interact` returned last.
-            prev_memory_states: The agent's memory before it.
+            prev_memory_states: The agent's memory before that rollout.
             gamma: Discount per tick.
         """
         entropy, value_loss = measure_rollout(self._agent, rollout, prev_memory_states, gamma)
-        norm = self._framework.gradient_norm()
-        for name, number in zip(
-            MEASURED, (self.n_iterations, entropy, value_loss, norm), strict=True
-        ):
+        measured = (entropy, value_loss, self._framework.gradient_norm())
+        self.history["iteration"].append(self.n_iterations)
+        for name, number in zip(MEASURED[1:], measured, strict=True):
             self.history[name].append(number)
-            if name != "iteration":  # the log counts for itself
-                self._log(name, number)
+            self._log(name, number)
 
     def evaluate_recent(self, n_games: int, go_back_below: float = 0) -> float:
-        """Score the agent by the games of the pool that ended last, which costs nothing.
+        """Score the agent by the latest games that ended in the pool, at no extra cost.
 
-        They are over: not the agent of now has earned those points, which may be on its way down,
-        but those that it was meanwhile. If they are the most so far, the mean of those is kept.
+        The agent kept learning during those games, and may be worse by now. So if the score is the
+        best so far, the average of what it was during those games is saved as the best agent.
 
         Policies break down now and then, and do not recover: an agent that scores much less than
         its best gets the weights of its best back.
 
         Args:
-            n_games: How many games count: those that the pool plays side by side.
-            go_back_below: How much less, as a part of the best score; 0 never goes back.
+            n_games: How many games count, usually as many as the pool plays side by side.
+            go_back_below: Fraction of the best score below which the agent goes back to its best;
+                0 never goes back.
 
         Returns:
-            Their mean points; NaN while fewer have ended, since those that end first are those that
-            went wrong.
+            The mean points of those games. NaN until that many have ended, since the first to end
+            are those that went wrong.
         """
-        self._past_agents.append((self._n_ticks, self._framework.agent_arrays()))
-        returns = self._pool.episode_returns[self._n_games_that_count_no_more :][-n_games:]
+        self._snapshots.append((self._n_ticks, self._framework.agent_arrays()))
+        returns = self._pool.episode_returns[self._n_ignored_games :][-n_games:]
         if len(returns) < n_games:
             self._add_score(math.nan, {})
             return math.nan
         score = float(np.mean(returns))
-        self._add_score(score, self._mean_of_those_that_played(n_games))
+        self._add_score(score, self._average_agent(n_games))
         if score < go_back_below * self.best_score:
-            tqdm.write("These games went much worse than the best ones.")
+            tqdm.write("The latest games went much worse than the best ones.")
             self.restore_best()
         return score
 
     def evaluated(self, score: float) -> None:
-        """Add a score to the history, and keep the agent apart if it is the best so far.
+        """Add a score to the history, and save the agent separately if it is the best so far.
 
         Args:
-            score: Mean points of several whole games: one lucky game makes no good agent.
+            score: Mean points of several whole games: one lucky game does not make a good agent.
         """
         self._add_score(float(score), self._framework.agent_arrays())
 
-    def _mean_of_those_that_played(self, n_games: int) -> dict[str, np.ndarray]:
-        """Average the agents of the last two games' length, and forget older ones.
+    def _average_agent(self, n_games: int) -> dict[str, np.ndarray]:
+        """Average the snapshots that played the last `n_games` games, and drop older ones.
 
-        The games that ended last began as long ago as that, at most. Each step of training throws
-        the agent off, in another direction each time: the mean of many plays better than most of
-        them (Izmailov et al., 2018, arXiv:1803.05407).
+        Those games ended within about one game's length, so they began within two. Every training
+        step throws the agent off in a different direction, so the average plays better than most
+        of the snapshots (Izmailov et al., 2018, arXiv:1803.05407).
         """
         ticks = 2 * np.mean(self._pool.episode_lengths[-n_games:])
-        while len(self._past_agents) > 1 and self._past_agents[0][0] < self._n_ticks - ticks:
-            self._past_agents.popleft()
-        agents = [arrays for _, arrays in self._past_agents]
+        while len(self._snapshots) > 1 and self._snapshots[0][0] < self._n_ticks - ticks:
+            self._snapshots.popleft()
+        agents = [arrays for _, arrays in self._snapshots]
         return {
             name: np.mean([arrays[name] for arrays in agents], axis=0).astype(array.dtype)
             for name, array in agents[0].items()
@@ -266,17 +271,17 @@ class TrainingRun:
         """Write the agent, the optimizer, the history and the random state to the checkpoint.
 
         Raises:
-            TrainingDivergedError: If the agent's weights are no numbers. Nothing is written then.
+            TrainingDivergedError: If the agent's weights are not finite. Nothing is written then.
         """
         arrays = self._framework.agent_arrays()
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise TrainingDivergedError("the agent's weights are no numbers any more")
+            raise TrainingDivergedError("the agent's weights are no longer finite numbers")
         arrays |= self._framework.other_arrays()
         arrays |= {f"history_{name}": np.array(self.history[name]) for name in MEASURED}
         arrays |= {f"random_{i}": part for i, part in enumerate(np.random.get_state())}
         arrays |= {
             "n_iterations": self.n_iterations,
-            "n_steps": self.n_steps,
+            "n_steps": self.n_env_steps,
             "rewards_history": np.array(self.rewards_history),
             "best_score": self.best_score,
         }
@@ -284,56 +289,56 @@ class TrainingRun:
         self._saved_at = time.monotonic()
 
     def restore(self) -> None:
-        """Go on where the checkpoint left off. The games in the pool begin anew.
+        """Continue where the checkpoint left off. Games that the pool has begun do not count.
 
         Raises:
             FileNotFoundError: If there is no checkpoint.
-            ValueError: If it is another agent's or another optimizer's; nothing has changed then.
+            ValueError: If it belongs to a different agent or optimizer. Nothing is changed then.
         """
         arrays = _read(self._file)
         self._framework.restore(arrays)
-        self._forget_the_agent_before()
+        self._forget_replaced_agent()
         for name in MEASURED:
             self.history[name][:] = arrays[f"history_{name}"].tolist()
         self.rewards_history[:] = arrays["rewards_history"].tolist()
         self.n_iterations = int(arrays["n_iterations"])
-        self.n_steps = int(arrays["n_steps"])
+        self.n_env_steps = int(arrays["n_steps"])
         self.best_score = float(arrays["best_score"])
         np.random.set_state([arrays[f"random_{i}"][()] for i in range(5)])
         self._owns_files = True
-        print(f"Restored: {self.n_iterations:,} rollouts, {self.n_steps:,} steps.")
+        print(f"Restored: {self.n_iterations:,} rollouts, {self.n_env_steps:,} steps.")
 
     def restore_best(self) -> None:
-        """Give the agent the weights that scored highest so far, if any were kept.
+        """Give the agent the weights that scored highest so far, if any were saved.
 
         Raises:
-            ValueError: If they are another agent's; nothing has changed then.
+            ValueError: If they belong to a different agent. Nothing is changed then.
         """
         if self.best_score == -math.inf:
             print("No best agent was kept so far: this one stays as it is.")
             return
         self._framework.restore_agent(_read(self._best_file))
-        self._forget_the_agent_before()
-        # Not in the middle of the bar's line.
-        tqdm.write(f"This is the best agent of the training; it scored {self.best_score:,.0f}.")
+        self._forget_replaced_agent()
+        # print would write into the progress bar's line.
+        tqdm.write(f"Back to the best agent so far: it scored {self.best_score:,.0f}.")
 
-    def _forget_the_agent_before(self) -> None:
-        """Neither keep what it was nor count its games, those that it has begun included."""
-        self._past_agents.clear()
+    def _forget_replaced_agent(self) -> None:
+        """Drop its snapshots; ignore its games, including those it has begun."""
+        self._snapshots.clear()
         n_begun = len(self._pool.prev_observations)
-        self._n_games_that_count_no_more = len(self._pool.episode_returns) + n_begun
+        self._n_ignored_games = len(self._pool.episode_returns) + n_begun
 
     def _write(self, path: Path, arrays: dict[str, Any]) -> None:
         if not self._owns_files:
-            self._put_old_files_aside()
+            self._move_old_files_aside()
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
             np.savez(file, **arrays)
-        unfinished.replace(path)  # the old file stays until the new one is whole
+        unfinished.replace(path)  # the old file stays until the new one is complete
 
-    def _put_old_files_aside(self) -> None:
-        """Keep the files of a run that was not restored: nobody said that they may go."""
+    def _move_old_files_aside(self) -> None:
+        """Keep the files of an earlier run that was not restored: it may still be needed."""
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
         for path in filter(Path.exists, (self._file, self._best_file)):
             aside = path.with_stem(f"{path.stem}-until-{stamp}")
@@ -351,21 +356,22 @@ class TrainingRun:
 
     def _what_diverged(self, rollout: Rollout) -> str:
         observations, _, rewards, _ = rollout
+        *earlier_losses, loss = self._losses
         lines = [
-            f"The loss of rollout {self.n_iterations + 1:,} is {self._losses[-1]:g}.",
-            f"The losses before it: {', '.join(f'{loss:g}' for loss in self._losses[:-1])}",
+            f"The loss of rollout {self.n_iterations + 1:,} is {loss:g}.",
+            f"The losses before it: {', '.join(f'{earlier:g}' for earlier in earlier_losses)}",
             f"Norm of the last gradient: {self._framework.gradient_norm():g}",
             f"Rewards: from {rewards.min():g} to {rewards.max():g}",
             f"Observations: from {observations.min():g} to {observations.max():g}",
         ]
         lines += [
-            f"{name} of the agent is not finite any more"
+            f"{name} of the agent is no longer finite"
             for name, array in self._framework.agent_arrays().items()
             if not np.isfinite(array).all()
         ]
         lines += [
-            "Clip gradients, lower the learning rate, or scale rewards down. Then make agent and "
-            "optimizer anew, or go back with restore() if there is a checkpoint."
+            "Clip gradients, lower the learning rate, or scale rewards down. Then make a new agent "
+            "and optimizer, or go back with restore() if there is a checkpoint."
         ]
         return "\n".join(lines)
 
@@ -373,23 +379,24 @@ class TrainingRun:
 def measure_rollout(
     agent: Any, rollout: Rollout, prev_memory_states: Sequence[Any], gamma: float
 ) -> tuple[float, float]:
-    """Replay a rollout as the pool played it and measure what the plots show.
+    """Replay a rollout as the pool played it, and measure what the plots show.
 
     Args:
-        agent: Its `step` returns the new memory and `(logits, state_value)`.
-        rollout: Observations, actions, rewards and mask, `[n_games, n_steps, ...]`.
+        agent: Its `step` returns the new memory and `(logits, state_value)`, of shapes
+            `[n_games, n_actions]` and `[n_games]`.
+        rollout: Observations, actions, rewards and mask, `[n_games, n_columns, ...]`.
         prev_memory_states: The memory before column 0, arrays `[n_games, ...]`.
         gamma: Discount per tick.
 
     Returns:
-        The policy's mean entropy in nats, and the mean squared TD error
+        The policy's mean entropy in nats, and the mean of the squared TD error
         r + gamma * mask * V(next) - V.
     """
     observations, _, rewards, is_not_done = rollout
-    n_games, n_steps = rewards.shape
+    n_games, n_columns = rewards.shape
     memory = prev_memory_states
     entropies, values = [], []
-    for t in range(n_steps):
+    for t in range(n_columns):
         memory, (logits, value) = agent.step(memory, observations[:, t])
         is_over = is_not_done[:, t] == 0
         if is_over.any():
@@ -404,10 +411,10 @@ def measure_rollout(
 
 
 class LivePlot:
-    """A figure that is drawn anew in its place, without flicker, and seldom enough.
+    """A figure that is redrawn in place, without flicker, and not too often.
 
     Args:
-        draw: Draws and returns the figure.
+        draw: Draws the figure and returns it.
     """
 
     def __init__(self, draw: Callable[[], Figure]):
@@ -416,7 +423,7 @@ class LivePlot:
         self._not_before = -math.inf
 
     def update(self, *, at_once: bool = False) -> None:
-        """Draw, unless that was done only just now; `at_once` draws in any case."""
+        """Redraw the figure unless it was drawn only just now; `at_once` redraws it anyway."""
         started = time.monotonic()
         if started < self._not_before and not at_once:
             return
@@ -434,7 +441,7 @@ class LivePlot:
 
 
 class _TensorFlow:
-    """What a run needs of TensorFlow: graphs, arrays of variables, the gradient's norm."""
+    """What a run needs from TensorFlow: graphs, variables as arrays, the gradient's norm."""
 
     def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
         self._tf = sys.modules["tensorflow"]
@@ -442,22 +449,22 @@ class _TensorFlow:
         self._optimizer = optimizer
         self._max_norm = max_gradient_norm
         self._norm = self._tf.Variable(math.nan, trainable=False)
-        if not optimizer.built:  # a graph can use an optimizer's variables, but not make them
+        if not optimizer.built:  # a graph can use an optimizer's variables, but not create them
             optimizer.build(agent.trainable_variables)
 
     def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-        function = self._tf.function(train_on_rollout, jit_compile=xla)
-        is_tried = False
+        function = None
 
         def step(*arguments: Any) -> Any:
-            nonlocal function, is_tried
+            nonlocal function
             with self._gradients_clipped():
-                if not is_tried:
-                    is_tried = True
+                if function is None:
+                    function = self._tf.function(train_on_rollout, jit_compile=xla)
                     try:
                         function.get_concrete_function(*arguments)
                     except Exception as error:
-                        print(f"Training is not compiled, and slower: {_first_line(error)}")
+                        reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+                        print(f"Training runs uncompiled, which is slower: {reason}")
                         function = train_on_rollout
                 return function(*arguments)
 
@@ -484,32 +491,29 @@ class _TensorFlow:
         return float(self._norm)
 
     def agent_arrays(self) -> dict[str, np.ndarray]:
-        return {f"agent_{i}": v.numpy() for i, v in enumerate(self._agent.trainable_variables)}
+        return {name: variable.numpy() for name, variable in self._agent_variables().items()}
 
     def other_arrays(self) -> dict[str, np.ndarray]:
-        return {f"optimizer_{i}": v.numpy() for i, v in enumerate(self._optimizer_variables())}
-
-    def _optimizer_variables(self) -> list[Any]:
-        # The learning rate is a setting: whoever changes it means it.
-        rate = getattr(self._optimizer, "_learning_rate", None)
-        return [variable for variable in self._optimizer.variables if variable is not rate]
+        return {name: variable.numpy() for name, variable in self._optimizer_variables().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        others = self.other_arrays()
-        _check_shapes(arrays, self.agent_arrays() | others)
-        self.restore_agent(arrays)
-        for name, variable in zip(others, self._optimizer_variables(), strict=True):
-            variable.assign(arrays[name])
+        _assign(self._agent_variables() | self._optimizer_variables(), arrays)
 
     def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
-        own = self.agent_arrays()
-        _check_shapes(arrays, own)
-        for name, variable in zip(own, self._agent.trainable_variables, strict=True):
-            variable.assign(arrays[name])
+        _assign(self._agent_variables(), arrays)
+
+    def _agent_variables(self) -> dict[str, Any]:
+        return {f"agent_{i}": v for i, v in enumerate(self._agent.trainable_variables)}
+
+    def _optimizer_variables(self) -> dict[str, Any]:
+        # The learning rate is a setting: a new one must survive a restored checkpoint.
+        rate = getattr(self._optimizer, "_learning_rate", None)
+        variables = (variable for variable in self._optimizer.variables if variable is not rate)
+        return {f"optimizer_{i}": variable for i, variable in enumerate(variables)}
 
 
 class _PyTorch:
-    """What a run needs of PyTorch: arrays of tensors, the gradient's norm. Nothing is compiled."""
+    """What a run needs from PyTorch: tensors as arrays, the gradient's norm. No compiling."""
 
     def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
         self._torch = sys.modules["torch"]
@@ -574,18 +578,22 @@ def _framework_of(
         return _TensorFlow(agent, optimizer, max_gradient_norm)
     if "torch" in origins:
         return _PyTorch(agent, optimizer, max_gradient_norm)
-    raise TypeError(
-        f"optimizer must be one of keras.optimizers or of torch.optim, got {optimizer!r}"
-    )
+    raise TypeError(f"optimizer must come from keras.optimizers or torch.optim, got {optimizer!r}")
 
 
-def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+def _assign(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    _check_shapes(arrays, variables)
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, Any]) -> None:
     for name, array in expected.items():
-        found = arrays[name].shape if name in arrays else "none"
-        if found != array.shape:
+        shape, found = tuple(array.shape), arrays[name].shape if name in arrays else "none"
+        if found != shape:
             raise ValueError(
-                f"the checkpoint is not of this agent and optimizer: {name} must have the shape "
-                f"{array.shape}, found {found}"
+                "the checkpoint belongs to a different agent or optimizer: "
+                f"{name} must have the shape {shape}, found {found}"
             )
 
 
@@ -594,14 +602,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
-
-
 def _tensorboard_writer(folder: str | Path) -> Any:
     try:
         from tensorboard.summary import Writer
     except ImportError as error:
-        raise ModuleNotFoundError("TensorBoard's log needs: pip install tensorboard") from error
+        raise ModuleNotFoundError("TensorBoard is missing: pip install tensorboard") from error
     return Writer(str(folder))

@@ -1,11 +1,11 @@
 """Draw the notebooks' figures into notebooks/images/.
 
-Run it as `python solutions/draw_figures.py`. The same libraries give the same bytes: seeds are
-fixed and the files carry no metadata.
+Run it as `python solutions/draw_figures.py`. With the same libraries it writes the same bytes:
+seeds are fixed and the files carry no metadata.
 
-All figures are drawn on the same sheet of paper, whose rounded corners are transparent, so that
-they look the same on a light and on a dark page. Positions are pixels from the top left corner. A
-colour has one meaning everywhere: see `OBSERVATION` and its neighbours.
+Every figure is drawn on a sheet of paper with transparent rounded corners, so that it looks the
+same on light and dark pages. Positions are in pixels from the top left corner. A colour means the
+same thing everywhere: see `OBSERVATION` and its neighbours.
 """
 
 import sys
@@ -58,7 +58,7 @@ SMALL, BODY, TITLE = 20, 23, 29
 
 
 def sheet(width, height):
-    """Returns axes in pixels, y downwards, on a sheet of paper of that size."""
+    """Returns axes in pixels, y pointing down, on a sheet of paper of this size."""
     figure = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
     figure.patch.set_alpha(0)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -69,14 +69,14 @@ def sheet(width, height):
 
 
 def text(axes, x, y, words, size=BODY, color=INK.line, **style):
-    """Writes words around (x, y); size is in pixels."""
+    """Writes words centred on (x, y), with size in pixels."""
     points = size * 72 / DOTS_PER_INCH
     style = {"ha": "center", "va": "center", "linespacing": 1.3} | style
     axes.text(x, y, words, fontsize=points, color=color, **style)
 
 
 def title(axes, x, y, words, **style):
-    """Writes a heading on the line y."""
+    """Writes a heading whose baseline is at y."""
     text(axes, x, y, words, TITLE, weight="bold", va="baseline", **style)
 
 
@@ -89,7 +89,7 @@ def box(axes, x, y, width, height, tone, words="", *, size=BODY, radius=8, line_
 
 
 def arrow(axes, *corners, tone=INK, bend=18, style="-|>", width=2.6):
-    """Draws an arrow through the corners, each of them rounded off."""
+    """Draws an arrow through the corners, rounding them off."""
     points = np.array(corners, dtype=float)
     vertices, codes = [points[0]], [Outline.MOVETO]
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
@@ -103,7 +103,7 @@ def arrow(axes, *corners, tone=INK, bend=18, style="-|>", width=2.6):
 
 
 def bracket(axes, left, right, y, words, tone=INK, *, depth=12):
-    """Spans left to right by a bracket that opens upwards, or downwards at a negative depth."""
+    """Draws a bracket from left to right that opens upwards, or downwards for a negative depth."""
     corners = (left, y), (left, y + depth), (right, y + depth), (right, y)
     arrow(axes, *corners, tone=tone, bend=6, style="-")
     side = "top" if depth > 0 else "bottom"
@@ -111,7 +111,7 @@ def bracket(axes, left, right, y, words, tone=INK, *, depth=12):
 
 
 def picture(axes, image, x, y, width, height, tone=INK):
-    """Shows a [height, width] grey or [height, width, 3] colour image, enlarged but not blurred."""
+    """Shows a grey [height, width] or colour [height, width, 3] image, enlarged without blur."""
     extent = (x, x + width, y + height, y)
     style = {"interpolation": "nearest", "aspect": "auto", "zorder": 1}
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=extent, **style)
@@ -121,7 +121,8 @@ def picture(axes, image, x, y, width, height, tone=INK):
 def save(axes, name):
     """Writes the figure as a PNG without metadata, in its 256 most frequent colours.
 
-    Flat areas stay exact; the rest, mostly on the edges of letters and lines, takes the nearest.
+    Flat areas stay exact; other pixels, mostly at the edges of letters and lines, take the nearest
+    of these colours.
     """
     canvas = FigureCanvasAgg(axes.figure)
     canvas.draw()
@@ -141,7 +142,7 @@ def save(axes, name):
 
 
 def make_game():
-    """Returns the unprocessed game, with the notebook's settings."""
+    """Returns the game without preprocessing, with the notebook's settings."""
     gym.register_envs(ale_py)
     return gym.make(
         "ALE/KungFuMaster-v5",
@@ -152,7 +153,7 @@ def make_game():
 
 
 def play_randomly(env, n_steps, seed):
-    """Returns the screen [210, 160, 3] and the observation after that many random actions."""
+    """Returns the screen [210, 160, 3] and the observation after n_steps random actions."""
     env.reset(seed=seed)
     env.action_space.seed(seed)
     for _ in range(n_steps):
@@ -166,7 +167,7 @@ def play_randomly(env, n_steps, seed):
 
 
 def draw_agent(n_frames, units):
-    """Convolutions, dense layer, LSTM cell and two heads; the memory goes round."""
+    """Draws convolutions, dense layer, LSTM cell and two heads, and how memory is passed on."""
     axes = sheet(1300, 580)
     middle = 330
     for step in range(4 - n_frames, 4):
@@ -197,13 +198,13 @@ def draw_agent(n_frames, units):
     arrow(axes, (1000, top), (1000, 120), (934, 120), (934, top - 2), tone=MEMORY, bend=30, width=4)
     text(axes, 916, 190, "Memory in\n$h_{t-1}, c_{t-1}$", color=MEMORY.line, ha="right")
     text(axes, 1018, 170, "Memory out\n$h_t, c_t$", color=MEMORY.line, ha="left")
-    text(axes, 967, 88, "Round again, from time t to t + 1", color=MEMORY.line)
+    text(axes, 967, 88, "Passed on from time t to t + 1", color=MEMORY.line)
     title(axes, 40, 66, "The agent", ha="left")
     return axes
 
 
 def draw_pool(obs_shape, units):
-    """One agent plays five games in a batch; what happened comes out as a rollout."""
+    """Draws one agent that plays five games as a batch, and the rollout that comes out."""
     axes = sheet(1300, 740)
     title(axes, 124, 72, "One agent")
     title(axes, 670, 72, "EnvPool: five games")
@@ -239,7 +240,7 @@ def draw_pool(obs_shape, units):
 
 
 def draw_rollouts():
-    """Long games, cut into rollouts that share a column with their neighbours."""
+    """Draws long games, cut into rollouts that share a column with their neighbours."""
     axes = sheet(1300, 740)
     left, side, lanes, bottom = 150, 38, (186, 282, 410, 476), 528
     last_frames = ((4, 23), (12,), (25,), (6, 20))
@@ -296,7 +297,7 @@ def draw_rollouts():
 
 
 def draw_game(cut, n_frames):
-    """The game's screen, and the small grey frames that the agent sees."""
+    """Draws the game's screen, and the small grey frames that the agent sees."""
     axes = sheet(1300, 830)
     small = {"height": 42, "width": 42, "n_frames": n_frames, "dim_order": "pytorch"}
     env = PreprocessAtari(make_game(), crop=lambda img: img[60:-30, cut:], **small)
@@ -326,7 +327,7 @@ def draw_game(cut, n_frames):
 
 
 def draw_returns():
-    """A worked example of n-step returns, with a game that ends at time 3."""
+    """Draws a worked example of n-step returns, with a game that ends at time 3."""
     axes = sheet(1300, 780)
     left, pitch, width, height = 296, 202, 116, 52
     observations_y, rewards_y, masks_y, values_y, returns_y = 186, 262, 338, 414, 594

@@ -4,10 +4,10 @@
     python solutions/train.py --minutes 60
     python solutions/train.py --minutes 0.1 --frames 400    # tries it all out, with short games
 
-Training ends as in the notebook, when the homework is passed, or after so many minutes, passed or
-not. What the notebook prints appears on the terminal while it runs. Everything it makes is left in
-a new folder below `runs/`: the executed notebook, the same as an HTML page whose plots show and
-whose video plays anywhere, all videos, the checkpoint, and the weights file to hand in.
+Training ends as in the notebook, when the agent passes the homework, or after `--minutes`, passed
+or not. Whatever the notebook prints appears on the terminal as it runs. All results go to a new
+folder in `runs/`: the executed notebook, the same as one HTML page with its plots and a video that
+plays anywhere, all videos, the checkpoint, and the weights file to hand in.
 """
 
 import argparse
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class TalkingClient(NotebookClient):
-    """Runs a notebook and shows on the terminal what its cells print, as they print it."""
+    """Runs a notebook and shows on the terminal what its cells print, while they run."""
 
     def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
         if message["msg_type"] == "stream":
@@ -36,16 +36,16 @@ class TalkingClient(NotebookClient):
         return super().process_message(message, cell, cell_index)
 
 
-def insert_cell(notebook: Any, behind: str, source: str) -> None:
-    """Puts a code cell right behind one of the notebook's own."""
-    position = [cell.get("id") for cell in notebook.cells].index(behind) + 1
-    notebook.cells.insert(position, nbformat.v4.new_code_cell(source, id=f"{behind}-here"))
+def insert_cell(notebook: Any, after: str, source: str) -> None:
+    """Puts a code cell right after one of the notebook's own."""
+    position = [cell.get("id") for cell in notebook.cells].index(after) + 1
+    notebook.cells.insert(position, nbformat.v4.new_code_cell(source, id=f"{after}-here"))
 
 
 def make_page(notebook: Any) -> str:
-    """Returns the notebook as a page that needs no other file: its figures are embedded."""
+    """Returns the notebook as an HTML page with its figures embedded, so it needs no other file."""
     notebook = copy.deepcopy(notebook)
-    for cell in notebook.cells:  # nbconvert embeds what lies below a folder
+    for cell in notebook.cells:  # nbconvert embeds only files inside a folder
         cell.source = cell.source.replace("../notebooks/", "notebooks/")
     below = {"metadata": {"path": str(ROOT)}}
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources=below)
@@ -55,16 +55,18 @@ def make_page(notebook: Any) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow", "pytorch"])
-    parser.add_argument("--minutes", type=float, help="to train (default: until it has passed)")
-    parser.add_argument("--frames", type=int, help="after which a game ends (default: its own)")
-    parser.add_argument("--folder", type=Path, help="where to leave it all; must not exist yet")
+    parser.add_argument("--minutes", type=float, help="minutes to train (default: until it passes)")
+    parser.add_argument(
+        "--frames", type=int, help="frames after which a game ends (default: never)"
+    )
+    parser.add_argument("--folder", type=Path, help="where to put all results; must not exist yet")
     arguments = parser.parse_args()
     started = time.strftime("%Y-%m-%d-%H%M%S")
     folder = arguments.folder or ROOT / "runs" / f"{arguments.track}-{started}"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        parser.error(f"{folder} exists already, and what is in it would be lost")
+        parser.error(f"{folder} already exists, and what is in it would be lost")
 
     notebook = nbformat.read(ROOT / "solutions" / f"kungfu_a2c_{arguments.track}.ipynb", 4)
     if arguments.minutes is not None:
@@ -92,7 +94,7 @@ def main() -> int:
     if problem:
         print(f"\nThe notebook stopped with an error:\n{problem}", file=sys.stderr)
         return 1
-    print(f"\nLeft in {folder}:")
+    print(f"\nResults in {folder}:")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"  {path.relative_to(folder)}  {path.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -1,4 +1,4 @@
-"""Tiny pictures with results worked out by hand, and real games where only they can tell."""
+"""Tiny pictures with results worked out by hand, and real games where nothing else will do."""
 
 import gymnasium as gym
 import numpy as np
@@ -26,7 +26,7 @@ COLORS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np
 
 
 class PictureEnv(gym.Env):
-    """Shows uniform pictures of the values 10, 20, 30...; a game is over after 5 of them."""
+    """Shows uniform pictures of 10, 20, 30...; a game is over after 5 of them."""
 
     def __init__(self, shape=(2, 4, 1)):
         self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
@@ -132,7 +132,7 @@ def test_observation_is_scaled_and_ordered():
 
 
 def values_of(observation):
-    """What uniform planes of `[channels, height, width]` show, on the emulator's scale."""
+    """The value of each uniform plane `[channels, height, width]`, on the emulator's scale."""
     assert (observation == observation[:, :1, :1]).all()
     return (observation[:, 0, 0] * 255).round().tolist()
 
@@ -210,7 +210,7 @@ def test_observations_never_change_later(dim_order, n_frames):
     handed_out = [env.reset()[0]] + [env.step(0)[0] for _ in range(3)] + [env.reset()[0]]
     remembered = [observation.copy() for observation in handed_out]
     for observation in handed_out[:2]:
-        observation += 5  # nor does the wrapper look at them again
+        observation += 5  # nor does the wrapper read them again
     env.step(0)
     np.testing.assert_array_equal(handed_out[2:], remembered[2:])
     np.testing.assert_array_equal(env.step(0)[0].max(), np.float32(30 / 255))
@@ -263,10 +263,10 @@ def test_environment_checkers_accept_it(color, dim_order):
     env = PreprocessAtari(
         kung_fu(), crop=lambda img: img[60:-30, 5:], color=color, dim_order=dim_order
     )
-    # The check of rendering opens a window of the emulator, and loading TensorFlow into a process
-    # that has done so crashes.
+    # The rendering check opens an emulator window, and loading TensorFlow into a process
+    # that has done so crashes it.
     check_env(env, skip_render_check=True)
-    # Its warnings are about pictures that are not uint8, which these are not on purpose.
+    # It warns about pictures that are not uint8; these are float32 on purpose.
     sb3_check_env(env, warn=False)
     env.close()
 
@@ -304,10 +304,10 @@ def test_vector_path_plays_and_shows_what_single_games_do(game, options):
         expected.append(np.stack([tick[0] for tick in ticks]))
         assert rewards.tolist() == [tick[1] for tick in ticks]
         points += rewards.sum()
-    # Compared at the end, so that an observation which changes later is found out.
+    # Compared at the end, to catch observations that change later.
     np.testing.assert_array_equal(observations, expected)
     assert observations[0].dtype == np.float32
-    assert points > 0 or game != "MsPacman"  # pills are eaten from the start
+    assert points > 0 or game != "MsPacman"  # the agent eats pills from the start
     vector.close()
 
 
@@ -329,7 +329,7 @@ def test_vector_path_reads_grey_games_options_and_ends():
     ticks = [vector.step(actions) for _ in range(4)]
     assert [tick[3].tolist() for tick in ticks] == [[False] * 3] * 3 + [[True] * 3]
     assert (ticks[-1][0] != first).any()
-    # A reset tick: every game's stack is full of its new first frame, whatever was seen before.
+    # A reset tick: every game's stack holds only its new first frame.
     observations, rewards, terminated, truncated, _ = vector.step(actions)
     np.testing.assert_array_equal(observations, first)
     assert not rewards.any() and not terminated.any() and not truncated.any()

@@ -15,7 +15,7 @@ from env_pool import EnvPool, play_games, reset_memory
 
 
 class CountingEnv(gym.Env):
-    """Games of the given lengths, the last length for ever."""
+    """Games of the given lengths; the last length repeats for ever."""
 
     def __init__(self, *lengths, truncates=False, n_actions=3):
         self.observation_space = gym.spaces.Box(0, 10_000, (1,), np.int64)
@@ -47,9 +47,9 @@ class CountingEnv(gym.Env):
 
 
 class ConvertingAgent:
-    """Remembers how often it was asked since the game began, in `convert`'s kind of array.
+    """Counts the steps since the game began, in an array of the kind that `convert` makes.
 
-    Acts in turn 0, 1, 2, 0...; writes down what it was shown.
+    Its actions are 0, 1, 2, 0...; it notes what it was shown.
     """
 
     def __init__(self, convert=np.asarray, container=list):
@@ -78,7 +78,7 @@ def pool_of(*games, agent=None, **options):
 
 
 def tables(rollout):
-    """A rollout as nested lists, the observations without their last axis."""
+    """Returns a rollout as nested lists, the observations without their last axis."""
     observations, actions, rewards, is_not_done = rollout
     return [table.tolist() for table in (observations[..., 0], actions, rewards, is_not_done)]
 
@@ -237,7 +237,7 @@ def test_memories_are_put_back_without_touching_the_old_ones(kind):
 
 
 class InPlaceAgent(ConvertingAgent):
-    """Updates one array for ever, as agents that save memory do."""
+    """Updates a single array in place, as an agent might to save memory."""
 
     def step(self, memory, observations):
         memory[0] += 1
@@ -407,7 +407,7 @@ def make_kung_fu():
 
 
 class RandomAgent(ConvertingAgent):
-    """Plays at random, the same way for the same seed; every game's actions are its own."""
+    """Plays at random, reproducibly for each seed; every game has its own actions."""
 
     def __init__(self, seed, n_actions=14):
         super().__init__()
@@ -431,7 +431,7 @@ N_GAMES, N_TICKS = 4, 2200
 
 @pytest.fixture(scope="module")
 def long_rollouts():
-    """The same actions for the same seeds in two modes, over some whole games each."""
+    """The same actions and seeds in two modes, each over several whole games."""
 
     def play(vectorization_mode):
         with EnvPool(
@@ -461,7 +461,7 @@ def test_later_games_in_threads_are_of_the_same_kind(long_rollouts):
             opening = observations[game, t + 1]
             assert (opening == opening[..., :1]).all()
             np.testing.assert_array_equal(opening, observations[game, 0])
-        # Everywhere else the stack moves on by one frame. Some of the pixels tell.
+        # Everywhere else the stack moves on by one frame. A few pixels are enough to tell.
         goes_on = is_not_done[:, :-1] == 1
         pixels = observations[:, :, ::6, ::6]
         older_frames_now = pixels[:, 1:, ..., :-1][goes_on]
@@ -490,7 +490,7 @@ def test_processes_play_what_one_process_plays():
 
 def test_play_games_counts_the_first_game_of_each_environment_whole():
     games = iter([CountingEnv(3, 1), CountingEnv(25, 2), CountingEnv(1)])
-    # 1 + 2 + 4, then 2**25 - 1 over two rollouts, then 1: and nothing of the games after them.
+    # 1 + 2 + 4, then 2**25 - 1 over two rollouts, then 1; later games do not count.
     assert play_games(ConvertingAgent(), lambda: next(games), 3) == [7, 2**25 - 1, 1]
 
 

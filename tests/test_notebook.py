@@ -298,4 +298,4 @@ def test_training_without_a_browser_leaves_what_is_needed(tmp_path, framework):
 
     again = run_python(*command)
     assert again.returncode == 2
-    assert "exists already, and what is in it would be lost" in again.stderr
+    assert "already exists, and what is in it would be lost" in again.stderr

@@ -1,4 +1,4 @@
-"""A small agent in a counting game: what a training run counts, keeps and brings back."""
+"""A small agent in a counting game: what a training run counts, saves and restores."""
 
 import contextlib
 import importlib
@@ -43,9 +43,9 @@ def setup(make_setup, tmp_path):
 
 def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, capsys):
     setup.train(3)
-    assert (setup.run.n_iterations, setup.run.n_steps) == (3, 3 * 2 * 2)
+    assert (setup.run.n_iterations, setup.run.n_env_steps) == (3, 3 * 2 * 2)
     setup.train(5)
-    assert (setup.run.n_iterations, setup.run.n_steps) == (5, 5 * 2 * 2)
+    assert (setup.run.n_iterations, setup.run.n_env_steps) == (5, 5 * 2 * 2)
     assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
     output = capsys.readouterr().out
     assert "5 of 5 rollouts" in output
@@ -165,8 +165,8 @@ INTERVAL = 3
 
 
 def train_until_killed(framework, folder, told):
-    """Goes on from the checkpoint, in a process of its own, and tells of every rollout."""
-    clock = [0.0]  # a rollout takes a second: an interval is a number of rollouts
+    """Continues from the checkpoint in its own process, and reports every rollout."""
+    clock = [0.0]  # a rollout takes a second, so an interval is a number of rollouts
     training.SECONDS_BETWEEN_CHECKPOINTS = INTERVAL
     training.time = SimpleNamespace(monotonic=lambda: clock[0], strftime=time.strftime)
     setup = setup_class(framework)(folder, units=200_000)
@@ -202,7 +202,7 @@ def test_killed_at_any_moment_training_loses_one_interval_and_no_checkpoint(fram
                 last = told.recv()
         process.join()
         with np.load(tmp_path / "kungfu.npz") as checkpoint:
-            arrays = {name: checkpoint[name] for name in checkpoint}  # every byte of it is checked
+            arrays = {name: checkpoint[name] for name in checkpoint}  # this checks every byte
         assert saved < arrays["n_iterations"]
         assert last - INTERVAL - 1 <= arrays["n_iterations"] <= last + 1
         saved = int(arrays["n_iterations"])
@@ -266,9 +266,9 @@ def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(setup, capsys):
     assert setup.run.evaluate_recent(3, 0.5) == 40
     assert setup.agent.weights() == best
     assert "it scored 100" in capsys.readouterr().out
-    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # those games were another agent's
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # a different agent played those games
     end_games(setup, 10.0, 10.0)
-    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # which had begun these two as well
+    assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # and had begun these two
     end_games(setup, 70.0, 80.0)
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))
     end_games(setup, 90.0)
@@ -290,7 +290,7 @@ def test_an_agent_that_was_left_behind_is_never_kept(setup):
     assert math.isnan(setup.run.evaluate_recent(9, 0.5))
     setup.train(3)
     end_games(setup, 10.0, 10.0)
-    end_games(setup, *[200.0] * 9, length=3)  # as long ago, the one left behind was learning
+    end_games(setup, *[200.0] * 9, length=3)  # long enough to reach back to the agent left behind
     now = setup.agent.weights()
     assert setup.run.evaluate_recent(9) == 200
     setup.run.restore_best()
@@ -304,12 +304,12 @@ def test_what_an_agent_was_before_it_was_restored_is_never_kept(setup, restore):
     restored = setup.agent.weights()
     step = setup.run.compiled(setup.train_on_rollout)
     memory = list(setup.pool.prev_memory_states)
-    step(*setup.pool.interact(3), memory, 0.99)  # as if it diverged: no checkpoint has it
+    step(*setup.pool.interact(3), memory, 0.99)  # as if it had diverged: it is in no checkpoint
     assert setup.agent.weights() != restored
     setup.run.evaluate_recent(9)
     end_games(setup, *[150.0] * 9, length=100)
     getattr(setup.run, restore)()
-    assert math.isnan(setup.run.evaluate_recent(9))  # those games were not this agent's
+    assert math.isnan(setup.run.evaluate_recent(9))  # this agent did not play those games
     end_games(setup, *[200.0] * 11, length=100)
     assert setup.run.evaluate_recent(9) == 200
     setup.run.restore_best()
@@ -341,7 +341,7 @@ def test_weights_that_are_no_numbers_are_never_saved(setup, tmp_path):
     setup.train(1)
     before = (tmp_path / "kungfu.npz").read_bytes()
     setup.agent.set_weights([[math.nan, 0.0, 0.0]], [0.0, 0.0, 0.0])
-    with pytest.raises(TrainingDivergedError, match="weights are no numbers"):
+    with pytest.raises(TrainingDivergedError, match="weights are no longer finite"):
         setup.run.save()
     assert (tmp_path / "kungfu.npz").read_bytes() == before
 
@@ -396,12 +396,12 @@ def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsy
     assert step(np.zeros(1)) == 1.0
     assert step(np.zeros(1)) == 1.0
     output = capsys.readouterr().out
-    assert output.startswith("Training is not compiled, and slower: AttributeError: ")
+    assert output.startswith("Training runs uncompiled, which is slower: AttributeError: ")
     assert output.count("\n") == 1
 
 
 def test_an_optimizer_of_nobody_is_an_error(tmp_path):
-    with pytest.raises(TypeError, match=r"keras.optimizers or of torch.optim, got <object"):
+    with pytest.raises(TypeError, match=r"keras.optimizers or torch.optim, got <object"):
         TrainingRun(CountingMemory(), object(), None, tmp_path)
 
 
@@ -409,7 +409,7 @@ def test_an_optimizer_of_nobody_is_an_error(tmp_path):
 
 
 class Scripted:
-    """Says two equal logits, and as value what its memory counts: 10, 20, 30... since a reset."""
+    """Returns two equal logits, and 10, 20, 30... since a reset as the value."""
 
     def get_initial_state(self, batch_size):
         return [np.zeros((batch_size, 1), np.float32)]

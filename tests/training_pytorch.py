@@ -26,7 +26,7 @@ class TorchAgent(torch.nn.Module, training_setup.CountingMemory):
 
 
 class Setup(training_setup.Setup):
-    """What a notebook of the PyTorch track has at hand when training begins."""
+    """What a PyTorch notebook has when training begins."""
 
     def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
         agent = TorchAgent(units)

@@ -1,4 +1,4 @@
-"""What the tests of training share: a counting game, and a run of whichever framework."""
+"""What the training tests share: a counting game, and a run in either framework."""
 
 import gymnasium as gym
 import numpy as np
@@ -25,7 +25,7 @@ class ClockEnv(gym.Env):
 
 
 class CountingMemory:
-    """The half of an agent that knows no framework: its memory counts ticks."""
+    """The part of an agent that needs no framework: its memory counts ticks."""
 
     def get_initial_state(self, batch_size):
         return [np.zeros((batch_size, 1), np.float32)]
@@ -39,13 +39,13 @@ class CountingMemory:
 
 
 class Setup:
-    """What a notebook has at hand when training begins; a framework's own adds agent and step.
+    """What a notebook has when training begins; each framework adds its own agent and step.
 
     Args:
-        agent: Whose `weights()` tell what it learnt.
-        optimizer: Belongs to it.
-        folder: Of the checkpoints.
-        options: Of the run.
+        agent: Has a method `weights()`, which shows what it has learnt.
+        optimizer: The agent's optimizer.
+        folder: Folder for checkpoints.
+        options: Further arguments of `TrainingRun`.
     """
 
     def __init__(self, agent, optimizer, folder, **options):
@@ -67,8 +67,8 @@ class Setup:
                 during(iteration)
 
     def state(self):
-        """Everything that a checkpoint has to bring back."""
+        """Returns everything that a checkpoint has to restore."""
         run = self.run
-        counters = (run.n_iterations, run.n_steps, run.best_score)
+        counters = (run.n_iterations, run.n_env_steps, run.best_score)
         histories = ({**run.history}, [*run.rewards_history])
         return self.agent.weights(), self.optimizer_state(), counters, histories

@@ -29,7 +29,7 @@ class KerasAgent(training_setup.CountingMemory):
 
 
 class Setup(training_setup.Setup):
-    """What a notebook of the TensorFlow track has at hand when training begins."""
+    """What a TensorFlow notebook has when training begins."""
 
     def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
         agent = KerasAgent(units)
