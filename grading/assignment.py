@@ -39,8 +39,9 @@ class Part:
         name: how reports and variants call it.
         title: what it is about, in the student's words.
         points: what it is worth.
-        judge: takes what was measured of the submission and of each accepted solution; returns why
-            the part fails, "" if it holds. Whatever it raises over a submission is a failure too.
+        judge: takes what was measured of the submission and of each accepted solution, with the
+            inputs among it as `inputs/NAME`; returns why the part fails, "" if it holds. Whatever
+            it raises over a submission is a failure too.
         evidence: picks the arrays that the judgement rests on. Two wrong answers are the same
             mistake in this part if these are equal. May raise KeyError where nothing was measured.
         is_given: whether the student's notebook comes with it; a template that leaves it out is not
