@@ -26,8 +26,8 @@ from grading.reader import Reader, Reading
 from grading.reference import GraderError, Reference, differs, run_measuring, with_inputs
 from grading.results import Check, ExerciseResult, Report
 from grading.sandbox import SLOTS, Sandbox, Unsandboxed
-from grading.submission import Answer
-from grading.worker import Limits, Worker, WorkerStartError
+from grading.submission import Answer, Submission
+from grading.worker import Limits, Reply, Worker, WorkerStartError
 
 START_ATTEMPTS = 3
 FOREIGN = "made from another template: what that leaves out costs nothing"
@@ -96,10 +96,7 @@ class Grader(contextlib.AbstractContextManager):
         """
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
-        submission = reading.submission
-        return _Grading(self, assignment, path, attachment).report(
-            submission.answers, submission.is_foreign, submission.problem, submission.remarks
-        )
+        return _Grading(self, assignment, path, attachment, reading.submission).report()
 
     def try_variant(self, assignment: Assignment, variant: Variant) -> ExerciseResult:
         """Returns what a variant of the solution would earn, measured as the reference is."""
@@ -165,48 +162,49 @@ class Grader(contextlib.AbstractContextManager):
 class _Grading:
     """Grades one submission of an assignment."""
 
-    def __init__(self, grader: Grader, assignment: Assignment, path: Path, attachment: Path | None):
+    def __init__(
+        self,
+        grader: Grader,
+        assignment: Assignment,
+        path: Path,
+        attachment: Path | None,
+        submission: Submission,
+    ):
         self._grader = grader
         self._assignment = assignment
         self._path = path
         self._attachment = attachment
+        self._submission = submission
         self._reference = grader.reference(assignment)
 
-    def report(
-        self,
-        answers: Mapping[str, Answer],
-        is_foreign: bool,
-        problem: str,
-        remarks: tuple[str, ...],
-    ) -> Report:
+    def report(self) -> Report:
+        submission, answers = self._submission, self._submission.answers
         results = {
             exercise.name: _ungradable(exercise, answers[exercise.name].problem)
             for exercise in self._assignment.exercises
         }
-        complete = [answer for answer in answers.values() if answer.state == "complete"]
-        for name, measured in self._measure_answers(complete).items():
-            judged = [self._judge(answers[name], one, is_foreign) for one in measured]
-            results[name], *fitted = judged
-            if fitted and fitted[0].points >= max(judged[0].points, 1):
+        for name, measured in self._measure_answers().items():
+            results[name], *fitted = [self._judge(answers[name], one) for one in measured]
+            if fitted and fitted[0].points >= max(results[name].points, 1):
                 results[name] = fitted[0]
-                self._note_fit(self._assignment.exercise(name), results, is_foreign)
-        videos = []
+                self._note_fit(self._assignment.exercise(name), results)
+        video = None
         for trial in self._assignment.trials:
-            results[trial.name], video = self._try(trial, answers[trial.exercise])
-            videos += [video] if video else []
+            results[trial.name], shown = self._try(trial, answers[trial.exercise])
+            video = video or shown
         return Report(
             assignment=self._assignment.name,
             submission=self._path.name,
             seed=self._grader.seed,
             protection=self._grader.protection,
             exercises=tuple(results.values()),
-            reason=problem,
-            remarks=(*remarks, *[FOREIGN] * is_foreign),
-            video=videos[0] if videos else None,
+            reason=submission.problem,
+            remarks=(*submission.remarks, *[FOREIGN] * submission.is_foreign),
+            video=video,
         )
 
-    def _measure_answers(self, answers: Sequence[Answer]) -> dict[str, list[Measurement | str]]:
-        """Measures answers in one worker, in a fresh one after each that killed its worker.
+    def _measure_answers(self) -> dict[str, list[Measurement | str]]:
+        """Measures complete answers in one worker, in a fresh one after each that killed its own.
 
         Returns:
             For each exercise what was measured, or why nothing was; where another answer asks for
@@ -215,7 +213,9 @@ class _Grading:
         measured: dict[str, list[Measurement | str]] = {}
         with contextlib.ExitStack() as workers:
             worker = None
-            for answer in answers:
+            for answer in self._submission.answers.values():
+                if answer.state != "complete":
+                    continue
                 exercise = self._assignment.exercise(answer.exercise)
                 measured[exercise.name] = []
                 for inputs in self._all_inputs(exercise, measured):
@@ -223,8 +223,10 @@ class _Grading:
                         worker = self._grader.start_student_worker(
                             workers, self._assignment, self._grader.limits
                         )
-                    sent = run_measuring(worker, self._assignment, exercise, answer.sources, inputs)
-                    measured[exercise.name].append(_read_measurement(sent))
+                    reply = run_measuring(
+                        worker, self._assignment, exercise, answer.sources, inputs
+                    )
+                    measured[exercise.name].append(_read_measurement(reply))
         return measured
 
     def _all_inputs(
@@ -236,9 +238,7 @@ class _Grading:
         fitted = {} if isinstance(other, str) else exercise.fit.change(inputs, other)
         return [inputs, fitted] if fitted else [inputs]
 
-    def _judge(
-        self, answer: Answer, measured: Measurement | str, is_foreign: bool
-    ) -> ExerciseResult:
+    def _judge(self, answer: Answer, measured: Measurement | str) -> ExerciseResult:
         exercise = self._assignment.exercise(answer.exercise)
         if isinstance(measured, str):
             checks = [Check(p.name, p.title, 0, p.points, measured) for p in exercise.parts]
@@ -246,18 +246,16 @@ class _Grading:
         measured = with_inputs(measured, self._reference.inputs(exercise))
         result = judge_exercise(self._reference, exercise, measured)
         checks = result.checks
-        if is_foreign:
+        if self._submission.is_foreign:
             checks = excuse(checks, {part.name for part in exercise.parts if part.is_given})
         return replace(result, checks=tuple(checks), remarks=(*answer.remarks, *result.remarks))
 
-    def _note_fit(
-        self, exercise: Exercise, results: dict[str, ExerciseResult], is_foreign: bool
-    ) -> None:
+    def _note_fit(self, exercise: Exercise, results: dict[str, ExerciseResult]) -> None:
         """Says that an exercise was judged by its fitted measurement, and what that excuses."""
         fit = exercise.fit
         fitted, other = results[exercise.name], results[fit.exercise]
         results[exercise.name] = replace(fitted, remarks=(*fitted.remarks, fit.remark))
-        if is_foreign:
+        if self._submission.is_foreign:
             excused = tuple(excuse(other.checks, fit.excuses))
             results[fit.exercise] = replace(other, checks=excused)
 
@@ -311,14 +309,14 @@ def _ungradable(exercise: Exercise, reason: str) -> ExerciseResult:
     return ExerciseResult(exercise.name, checks, reason)
 
 
-def _read_measurement(answer) -> Measurement | str:
+def _read_measurement(reply: Reply) -> Measurement | str:
     """Returns what a student's worker measured, or why there is nothing, in words."""
-    if answer.status == "error":
-        return f"it could not be measured: {answer.problem}"[:500]
-    if answer.status != "ok":
-        return answer.problem
+    if reply.status == "error":
+        return f"it could not be measured: {reply.problem}"[:500]
+    if reply.status != "ok":
+        return reply.problem
     try:
-        return Measurement.from_bytes(answer.data)
+        return Measurement.from_bytes(reply.data)
     except MeasurementError as error:
         return f"what its process sent back cannot be read: {error}"
 

@@ -72,10 +72,10 @@ class Reader(contextlib.AbstractContextManager):
         if self._worker is None or not self._worker.is_alive:
             self._worker = self._cleanup.enter_context(Worker(self._sandbox, self._limits))
             self._worker.call("grading.reader:prepare", pickle.dumps(self._templates))
-        answer = self._worker.call("grading.reader:read", data)
-        if answer.status == "ok":
-            return _from_json(answer.data)
-        return self._unreadable(f"this file cannot be read as a notebook: {answer.problem}")
+        reply = self._worker.call("grading.reader:read", data)
+        if reply.status == "ok":
+            return _from_json(reply.data)
+        return self._unreadable(f"this file cannot be read as a notebook: {reply.problem}")
 
     def _unreadable(self, reason: str) -> Reading:
         return Reading(unreadable_submission(self._templates[0], reason), 0)

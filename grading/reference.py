@@ -13,7 +13,7 @@ from grading.assignment import Arrays, Assignment, Exercise, Variant
 from grading.inside.measurement import Measurement, MeasurementError
 from grading.judge import is_close, same_mistake
 from grading.results import Check
-from grading.worker import Answer, Limits, Worker
+from grading.worker import Limits, Reply, Worker
 
 LIMITS = Limits(total_seconds=float("inf"))
 
@@ -60,11 +60,11 @@ class Reference:
         if self._worker is None or not self._worker.is_alive:
             self._worker = self._start(LIMITS)
         sources = [*self._assignment.template.support([source]), source]
-        answer = run_measuring(self._worker, self._assignment, exercise, sources, inputs)
-        if answer.status != "ok":
-            raise GraderError(f"measuring the solution failed: {answer.problem}")
+        reply = run_measuring(self._worker, self._assignment, exercise, sources, inputs)
+        if reply.status != "ok":
+            raise GraderError(f"measuring the solution failed: {reply.problem}")
         try:
-            return with_inputs(Measurement.from_bytes(answer.data), self.inputs(exercise))
+            return with_inputs(Measurement.from_bytes(reply.data), self.inputs(exercise))
         except MeasurementError as error:
             raise GraderError(f"measuring the solution failed: {error}") from error
 
@@ -120,7 +120,7 @@ def run_measuring(
     exercise: Exercise,
     sources: Sequence[str],
     inputs: Arrays,
-) -> Answer:
+) -> Reply:
     """Measures an answer, given by its sources, in a worker; the bytes are a `Measurement`."""
     data = Measurement(inputs).to_bytes()
     return worker.call(assignment.measure, data, exercise=exercise.name, sources=list(sources))

@@ -1,7 +1,7 @@
 """A watched Python process in a sandbox: calls functions there, bounds them, brings bytes back.
 
-The process is the student's as soon as it has run their code, so every byte of it is hostile. An
-answer says that the process answered, no more: what a submission is worth is decided by the numbers
+The process is the student's as soon as it has run their code, so every byte of it is hostile. A
+reply says that the process replied, no more: what a submission is worth is decided by the numbers
 that it computed. `inside/serve.py` is the other end of the pipes.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import psutil
 
-from grading.inside.serve import ANSWER, MAX_WORDS, REQUEST
+from grading.inside.serve import MAX_WORDS, REPLY, REQUEST
 from grading.sandbox import PYTHON, Sandbox
 
 Status = Literal["ok", "error", "died", "timeout", "memory", "output"]
@@ -42,7 +42,7 @@ class Limits:
         total_seconds: of all of them.
         memory_bytes: resident, of the whole process tree.
         output_bytes: printed during one call.
-        answer_bytes: that one call brings back.
+        reply_bytes: that one call brings back.
         scratch_bytes: in the scratch folder; also in any one file.
         processes: and threads, together. TensorFlow starts about 16 for each core.
     """
@@ -52,13 +52,13 @@ class Limits:
     total_seconds: float = 1200
     memory_bytes: int = 3 << 30
     output_bytes: int = 2 << 20
-    answer_bytes: int = 32 << 20
+    reply_bytes: int = 32 << 20
     scratch_bytes: int = 256 << 20
     processes: int = 256 + 16 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Reply:
     """What came of one `Worker.call`; all words are the student's, or may be.
 
     Attributes:
@@ -111,9 +111,9 @@ class Worker:
             watcher.start()
             cleanup.callback(watcher.join)
             cleanup.callback(self._stop, "died", "the worker was shut down")
-            answer = self._ask([], self._limits.startup_seconds, "it took too long")
-            if answer.status != "ok":
-                reason = f"the worker did not start ({answer.problem}): {answer.output.strip()}"
+            reply = self._ask([], self._limits.startup_seconds, "it took too long")
+            if reply.status != "ok":
+                reason = f"the worker did not start ({reply.problem}): {reply.output.strip()}"
                 raise WorkerStartError(reason)
             self._cleanup = cleanup.pop_all()
         return self
@@ -138,7 +138,7 @@ class Worker:
         """How much of `Limits.total_seconds` is gone."""
         return self._seconds_used
 
-    def call(self, function: str, data: bytes = b"", **keywords: Any) -> Answer:
+    def call(self, function: str, data: bytes = b"", **keywords: Any) -> Reply:
         """Calls a function in the process.
 
         Args:
@@ -160,15 +160,15 @@ class Worker:
         else:
             overdue = f"it ran longer than {seconds:g} s"
         began = time.monotonic()
-        answer = self._ask(request, min(seconds, remaining), overdue)
+        reply = self._ask(request, min(seconds, remaining), overdue)
         self._seconds_used += time.monotonic() - began
-        return answer
+        return reply
 
     def _launch(self, cleanup: contextlib.ExitStack) -> None:
         requests, self._requests = os.pipe()
-        self._answers, answers = os.pipe()
-        theirs = requests, answers
-        for descriptor in (self._requests, self._answers):
+        self._replies, replies = os.pipe()
+        theirs = requests, replies
+        for descriptor in (self._requests, self._replies):
             cleanup.callback(os.close, descriptor)
             os.set_blocking(descriptor, False)
         try:
@@ -187,10 +187,10 @@ class Worker:
         self._root = psutil.Process(self._process.pid)
         os.set_blocking(self._process.stdout.fileno(), False)
 
-    def _ask(self, request: Sequence[bytes], seconds: float, overdue: str) -> Answer:
-        """Sends a request and waits for its answer; `overdue` says that it came too late."""
+    def _ask(self, request: Sequence[bytes], seconds: float, overdue: str) -> Reply:
+        """Sends a request and waits for its reply; `overdue` says that it came too late."""
         deadline = time.monotonic() + seconds
-        self._listen()  # to what was printed since the last answer
+        self._listen()  # to what was printed since the last reply
         self._output.clear()
         self._n_printed = 0
         success, problem, data = False, "", b""
@@ -207,15 +207,15 @@ class Worker:
         with self._ending:  # the watcher may be killing it
             if self._end is None:
                 status = "ok" if success else "error"
-                return Answer(status=status, data=data, problem=problem, output=output)
+                return Reply(status=status, data=data, problem=problem, output=output)
         status, reason = self._end
-        return Answer(status=status, problem=reason, output=output)
+        return Reply(status=status, problem=reason, output=output)
 
     def _exchange(self, request: Sequence[bytes], deadline: float) -> tuple[bool, str, bytes]:
-        """Writes a request and reads the answer that bears its number."""
+        """Writes a request and reads the reply that bears its number."""
         unsent, received = [memoryview(part) for part in request if part], bytearray()
         with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
+            selector.register(self._replies, selectors.EVENT_READ)
             selector.register(self._process.stdout, selectors.EVENT_READ)
             if unsent:
                 selector.register(self._requests, selectors.EVENT_WRITE)
@@ -226,12 +226,12 @@ class Worker:
                         unsent = [part for part in unsent if part]
                         if not unsent:
                             selector.unregister(self._requests)
-                    elif key.fd == self._answers:
+                    elif key.fd == self._replies:
                         received += self._receive()
                     elif not self._listen():
                         selector.unregister(self._process.stdout)
-                while (answer := self._take_answer(received)) is not None:
-                    number, *rest = answer
+                while (reply := self._take_reply(received)) is not None:
+                    number, *rest = reply
                     if number == self._n_calls and not unsent:
                         return tuple(rest)
                 if self._end is not None:
@@ -239,23 +239,23 @@ class Worker:
         raise TimeoutError
 
     def _receive(self) -> bytes:
-        arrived = os.read(self._answers, CHUNK)
+        arrived = os.read(self._replies, CHUNK)
         if not arrived:
             raise EOFError
         return arrived
 
-    def _take_answer(self, received: bytearray) -> tuple[int, bool, str, bytes] | None:
-        """Takes the first whole answer away from what was received, if there is one."""
-        if len(received) < ANSWER.size:
+    def _take_reply(self, received: bytearray) -> tuple[int, bool, str, bytes] | None:
+        """Takes the first whole reply away from what was received, if there is one."""
+        if len(received) < REPLY.size:
             return None
-        number, success, n_words, n_bytes = ANSWER.unpack_from(received)
-        if n_words > MAX_WORDS or n_bytes > self._limits.answer_bytes:
-            limit = self._limits.answer_bytes >> 20
+        number, success, n_words, n_bytes = REPLY.unpack_from(received)
+        if n_words > MAX_WORDS or n_bytes > self._limits.reply_bytes:
+            limit = self._limits.reply_bytes >> 20
             raise _TooLargeError(f"it sent back more than {limit} MiB")
-        start, end = ANSWER.size + n_words, ANSWER.size + n_words + n_bytes
+        start, end = REPLY.size + n_words, REPLY.size + n_words + n_bytes
         if len(received) < end:
             return None
-        words, data = bytes(received[ANSWER.size : start]), bytes(received[start:end])
+        words, data = bytes(received[REPLY.size : start]), bytes(received[start:end])
         del received[:end]
         return number, success, words.decode(errors="replace"), data
 

@@ -56,9 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--track", default="tensorflow", choices=["tensorflow", "pytorch"])
     parser.add_argument("--minutes", type=float, help="minutes to train (default: until it passes)")
-    parser.add_argument(
-        "--frames", type=int, help="frames that a game lasts at most"
-    )
+    parser.add_argument("--frames", type=int, help="frames that a game lasts at most")
     parser.add_argument("--folder", type=Path, help="where to put all results; must not exist yet")
     arguments = parser.parse_args()
     started = time.strftime("%Y-%m-%d-%H%M%S")

@@ -155,10 +155,10 @@ def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
         data = read_regular_file(path, MAX_WEIGHT_BYTES, "the weights file")
     except UnreadableError as error:
         raise PlayError(str(error)) from None
-    answer = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
-    if answer.status != "ok":
-        raise PlayError(f"the weights file cannot be read: {answer.problem}"[:MAX_MESSAGE])
-    weights = Measurement.from_bytes(answer.data)
+    reply = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
+    if reply.status != "ok":
+        raise PlayError(f"the weights file cannot be read: {reply.problem}"[:MAX_MESSAGE])
+    weights = Measurement.from_bytes(reply.data)
     if weights.first_error:
         raise PlayError(weights.first_error)
     return [weights[f"arr_{i}"] for i in range(len(weights))]
@@ -266,7 +266,7 @@ class _RemoteAgent:
         return actions
 
     def _ask(self, function: str, data: bytes, **keywords: Any) -> bytes:
-        answer = self._worker.call(function, data, **keywords)
-        if answer.status == "ok":
-            return answer.data
-        raise PlayError(f"the agent cannot play: {answer.problem}"[:MAX_MESSAGE])
+        reply = self._worker.call(function, data, **keywords)
+        if reply.status == "ok":
+            return reply.data
+        raise PlayError(f"the agent cannot play: {reply.problem}"[:MAX_MESSAGE])

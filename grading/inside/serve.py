@@ -1,9 +1,9 @@
-"""The worker's process: answers requests, one after the other, until the pipe is closed.
+"""The worker's process: replies to requests, one after the other, until the pipe is closed.
 
-    python serve.py REQUESTS ANSWERS FOLDER ...
+    python serve.py REQUESTS REPLYS FOLDER ...
 
 The first two are file descriptors. A request says which function to call, `module:function`, with
-which keywords (JSON) and bytes; an answer says whether that succeeded, with the bytes that came of
+which keywords (JSON) and bytes; a reply says whether that succeeded, with the bytes that came of
 it or with words about what went wrong. Modules are looked for in the folders.
 """
 
@@ -14,36 +14,36 @@ import struct
 import sys
 
 REQUEST = struct.Struct(">QIQ")  # its number; sizes of the call, as JSON, and of its bytes
-ANSWER = struct.Struct(">Q?IQ")  # the request's number; success; sizes of words and bytes
-READY = ANSWER.pack(0, True, 0, 0)  # the first answer, to nothing
+REPLY = struct.Struct(">Q?IQ")  # the request's number; success; sizes of words and bytes
+READY = REPLY.pack(0, True, 0, 0)  # the first reply, to nothing
 MAX_WORDS = 4096  # bytes
 
 
 def main() -> None:
     requests = os.fdopen(int(sys.argv[1]), "rb")
-    answers = os.fdopen(int(sys.argv[2]), "wb")
+    replies = os.fdopen(int(sys.argv[2]), "wb")
     sys.path[:0] = sys.argv[3:]
     import shell
 
     shell.make()
-    answers.write(READY)
-    answers.flush()
+    replies.write(READY)
+    replies.flush()
     while start := requests.read(REQUEST.size):
         number, n_call, n_bytes = REQUEST.unpack(start)
         call, data = json.loads(requests.read(n_call)), requests.read(n_bytes)
         try:
-            answer = (True, b"", _call(call["function"], data, call["keywords"]))
+            reply = (True, b"", _call(call["function"], data, call["keywords"]))
         except BaseException as error:  # a student's code may raise anything
-            answer = (False, _words(error), b"")
+            reply = (False, _words(error), b"")
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:  # whatever the student has put there
                 continue
-        success, words, data = answer
-        answers.write(ANSWER.pack(number, success, len(words), len(data)) + words)
-        answers.write(data)
-        answers.flush()
+        success, words, data = reply
+        replies.write(REPLY.pack(number, success, len(words), len(data)) + words)
+        replies.write(data)
+        replies.flush()
 
 
 def _call(function: str, data: bytes, keywords: dict) -> bytes:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grading.inside.serve import ANSWER, MAX_WORDS
+from grading.inside.serve import MAX_WORDS, REPLY
 from grading.sandbox import Sandbox, Unsandboxed
-from grading.worker import Answer, Limits, Worker, WorkerStartError
+from grading.worker import Limits, Reply, Worker, WorkerStartError
 from tests.grading.test_sandbox import as_ordinary_user
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ LIMITS = Limits(
     total_seconds=20,
     memory_bytes=400 << 20,
     output_bytes=4 << 20,
-    answer_bytes=4 << 20,
+    reply_bytes=4 << 20,
     scratch_bytes=16 << 20,
     processes=128,
 )
@@ -55,13 +55,13 @@ def patient():
         yield worker
 
 
-def run(worker: Worker, source: str, fetch: str | None = None) -> Answer:
+def run(worker: Worker, source: str, fetch: str | None = None) -> Reply:
     """Runs a cell in the worker's shell, and brings back the bytes of an expression."""
-    answer = worker.call("shell:run_cell", source.encode())
-    if fetch is None or answer.status != "ok":
-        return answer
+    reply = worker.call("shell:run_cell", source.encode())
+    if fetch is None or reply.status != "ok":
+        return reply
     fetched = worker.call("shell:evaluate", fetch.encode())
-    return dataclasses.replace(fetched, output=answer.output + fetched.output)
+    return dataclasses.replace(fetched, output=reply.output + fetched.output)
 
 
 def processes_below() -> set[int]:
@@ -82,17 +82,17 @@ def open_files() -> int:
 
 
 def test_results(worker):
-    answer = run(worker, "x = 6 * 7\nprint('shown')\nx")
-    assert (answer.status, answer.output, answer.data) == ("ok", "shown\nOut[1]: 42\n", b"")
-    answer = run(worker, "print(x)\n1 / 0")
-    assert (answer.status, answer.data) == ("error", b"")
-    assert answer.problem == "ZeroDivisionError: division by zero"
-    assert answer.output.startswith("42\n")
-    answer = run(worker, "this is no Python")
-    assert answer.status == "error"
-    assert answer.problem.startswith("SyntaxError: ")
-    answer = run(worker, "%time y = 1\n!echo {x + 1}\nawait __import__('asyncio').sleep(0)")
-    assert (answer.status, answer.output.splitlines()[-1].strip()) == ("ok", "43")
+    reply = run(worker, "x = 6 * 7\nprint('shown')\nx")
+    assert (reply.status, reply.output, reply.data) == ("ok", "shown\nOut[1]: 42\n", b"")
+    reply = run(worker, "print(x)\n1 / 0")
+    assert (reply.status, reply.data) == ("error", b"")
+    assert reply.problem == "ZeroDivisionError: division by zero"
+    assert reply.output.startswith("42\n")
+    reply = run(worker, "this is no Python")
+    assert reply.status == "error"
+    assert reply.problem.startswith("SyntaxError: ")
+    reply = run(worker, "%time y = 1\n!echo {x + 1}\nawait __import__('asyncio').sleep(0)")
+    assert (reply.status, reply.output.splitlines()[-1].strip()) == ("ok", "43")
     assert worker.is_alive
     assert 0 < worker.cpu_seconds < 10
     assert 0 < worker.seconds_used < 5
@@ -101,11 +101,11 @@ def test_results(worker):
 def test_bytes_there_and_back(worker):
     data = bytes(range(256))
     assert run(worker, "data = bytes(range(256))", fetch="data + b'!'").data == data + b"!"
-    answer = run(worker, "pass", fetch="b''")
-    assert (answer.status, answer.data) == ("ok", b"")
-    answer = run(worker, "text = 'no bytes'", fetch="text")
-    assert (answer.status, answer.data) == ("error", b"")
-    assert answer.problem.startswith("TypeError: ")
+    reply = run(worker, "pass", fetch="b''")
+    assert (reply.status, reply.data) == ("ok", b"")
+    reply = run(worker, "text = 'no bytes'", fetch="text")
+    assert (reply.status, reply.data) == ("error", b"")
+    assert reply.problem.startswith("TypeError: ")
     assert run(worker, "pass", fetch="never_made").problem.startswith("NameError: ")
     large = os.urandom(3 << 20)
     assert worker.call("binascii:crc32", large).problem.startswith("TypeError: ")  # no bytes
@@ -123,21 +123,21 @@ def test_modules_in_given_folders_can_be_called(tmp_path):
 
 
 def test_it_knows_neither_the_test_nor_the_network(worker):
-    answer = run(worker, "import os; print('PYTEST_CURRENT_TEST' in os.environ, os.getcwd())")
-    assert answer.output == "False /tmp\n"
-    answer = run(worker, "open('random.py', 'w').write('hacked = 1'); import random; random.hacked")
-    assert answer.problem.startswith("AttributeError: ")
-    answer = run(worker, f"open({str(ROOT / 'pyproject.toml')!r})")
-    assert answer.problem.startswith("FileNotFoundError: ")
-    answer = run(worker, "import socket; socket.create_connection(('192.0.2.1', 80))")
-    assert answer.problem.startswith("OSError: ")
-    answer = run(worker, f"open({str(ROOT / 'grading/inside/more.py')!r}, 'w')")
-    assert answer.problem.startswith("OSError: ")
+    reply = run(worker, "import os; print('PYTEST_CURRENT_TEST' in os.environ, os.getcwd())")
+    assert reply.output == "False /tmp\n"
+    reply = run(worker, "open('random.py', 'w').write('hacked = 1'); import random; random.hacked")
+    assert reply.problem.startswith("AttributeError: ")
+    reply = run(worker, f"open({str(ROOT / 'pyproject.toml')!r})")
+    assert reply.problem.startswith("FileNotFoundError: ")
+    reply = run(worker, "import socket; socket.create_connection(('192.0.2.1', 80))")
+    assert reply.problem.startswith("OSError: ")
+    reply = run(worker, f"open({str(ROOT / 'grading/inside/more.py')!r}, 'w')")
+    assert reply.problem.startswith("OSError: ")
 
 
 def test_input_is_refused(worker):
-    answer = run(worker, "input('name?')")
-    assert (answer.status, answer.problem) == ("error", "EOFError: EOF when reading a line")
+    reply = run(worker, "input('name?')")
+    assert (reply.status, reply.problem) == ("error", "EOFError: EOF when reading a line")
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_endless_output_is_stopped(patient, source):
     assert not patient.is_alive
 
 
-def test_a_huge_answer_is_stopped(worker):
+def test_a_huge_reply_is_stopped(worker):
     assert len(run(worker, "pass", fetch="bytes(4 << 20)").data) == 4 << 20
-    answer = run(worker, "pass", fetch="bytes((4 << 20) + 1)")
-    assert (answer.status, answer.problem) == ("output", "it sent back more than 4 MiB")
+    reply = run(worker, "pass", fetch="bytes((4 << 20) + 1)")
+    assert (reply.status, reply.problem) == ("output", "it sent back more than 4 MiB")
     assert not worker.is_alive
 
 
@@ -325,16 +325,16 @@ def is_pipe_to_write(fd):
 (PIPE,) = [fd for fd in range(3, 64) if is_pipe_to_write(fd)]
 def raw(data):
     while data: data = data[os.write(PIPE, data):]
-def answer(number, data, success=True, words=b""):
-    raw(struct.pack({ANSWER.format!r}, number, success, len(words), len(data)) + words + data)
+def forge(number, data, success=True, words=b""):
+    raw(struct.pack({REPLY.format!r}, number, success, len(words), len(data)) + words + data)
 """
 
 
-def test_answers_in_advance_and_to_other_requests_are_ignored(worker):
+def test_replies_in_advance_and_to_other_requests_are_ignored(worker):
     run(worker, RAW)
-    result = run(worker, "for number in (0, 1, 99): answer(number, b'forged')\n1 / 0")
+    result = run(worker, "for number in (0, 1, 99): forge(number, b'forged')\n1 / 0")
     assert (result.status, result.problem) == ("error", "ZeroDivisionError: division by zero")
-    result = run(worker, "answer(99, b'forged')", fetch="b'true'")
+    result = run(worker, "forge(99, b'forged')", fetch="b'true'")
     assert (result.status, result.data) == ("ok", b"true")
 
 
@@ -347,12 +347,12 @@ def test_answers_in_advance_and_to_other_requests_are_ignored(worker):
         f"raw(struct.pack('>Q?IQ', 2, True, {MAX_WORDS + 1}, 0))",
         "raw(struct.pack('>Q?IQ', 2, True, 0, 100))",
         "raw(b'x')",
-        "while True: answer(7, bytes(1 << 20))",
-        "while True: answer(7, b'')",
-        "answer(2, b'\\xff', False, b'\\xff\\x00\\x1b[2J')",
+        "while True: forge(7, bytes(1 << 20))",
+        "while True: forge(7, b'')",
+        "forge(2, b'\\xff', False, b'\\xff\\x00\\x1b[2J')",
     ],
 )
-def test_whatever_the_process_sends_ends_in_an_answer(impatient, source):
+def test_whatever_the_process_sends_ends_in_a_reply(impatient, source):
     assert run(impatient, RAW).status == "ok"
     resident = psutil.Process().memory_info().rss
     began = time.monotonic()
@@ -363,9 +363,9 @@ def test_whatever_the_process_sends_ends_in_an_answer(impatient, source):
     assert psutil.Process().memory_info().rss - resident < 100 << 20
 
 
-def test_a_forged_answer_to_the_call_itself_carries_what_it_carries(worker):
+def test_a_forged_reply_to_the_call_itself_carries_what_it_carries(worker):
     run(worker, RAW)
-    result = run(worker, "answer(2, b'forged')\nimport time; time.sleep(1)\n1 / 0")
+    result = run(worker, "forge(2, b'forged')\nimport time; time.sleep(1)\n1 / 0")
     assert (result.status, result.data) == ("ok", b"forged")
     assert run(worker, "pass", fetch="b'late'").data == b"late"  # the real one comes for nothing
 
@@ -459,8 +459,8 @@ cells = [
 ]
 for cell in cells:
     with Worker(Sandbox(), limits) as worker:
-        answer = worker.call("shell:run_cell", cell.encode())
-    print(answer.status, answer.problem.partition(":")[0])
+        reply = worker.call("shell:run_cell", cell.encode())
+    print(reply.status, reply.problem.partition(":")[0])
 """
     command = [sys.executable, "-c", source]
     command = as_ordinary_user(command) if os.geteuid() == 0 else command
