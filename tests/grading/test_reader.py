@@ -74,7 +74,7 @@ def test_cells_that_take_long_to_read_take_no_longer_than_the_limit(tmp_path, re
     (tmp_path / "homework.ipynb").write_text(json.dumps(notebook(HOSTILE[kind])))
     began = time.monotonic()
     reading = reader.read(tmp_path / "homework.ipynb")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     assert states(reading.submission) == ["missing"] * 3
     (tmp_path / "homework.ipynb").write_text(TEXT)
     assert states(reader.read(tmp_path / "homework.ipynb").submission) == COMPLETE

@@ -239,7 +239,7 @@ def test_unreadable(read, form):
     content, problem = UNREADABLE[form]
     started = time.perf_counter()
     submission = read(content)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 20
     assert submission.problem.startswith(problem)
     assert states(submission) == ["missing", "missing", "missing"]
     assert submission.answers["agent"].problem == submission.problem

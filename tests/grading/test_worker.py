@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.alone
 LIMITS = Limits(
     startup_seconds=30,
-    call_seconds=5,
-    total_seconds=20,
+    call_seconds=20,
+    total_seconds=60,
     memory_bytes=400 << 20,
     output_bytes=4 << 20,
     reply_bytes=4 << 20,
@@ -30,8 +30,8 @@ LIMITS = Limits(
 )
 SHORT = dataclasses.replace(LIMITS, call_seconds=1)
 LONG = dataclasses.replace(LIMITS, call_seconds=60, total_seconds=120)
-# What of the machine a killed process may hold up; the time of a kill itself is a few milliseconds.
-AT_ONCE = 1.0
+# Seconds that a busy machine may hold up what is killed; a kill itself takes a few milliseconds.
+AT_ONCE = 5.0
 # Guards what would hit the whole machine, if the sandbox leaked.
 INSIDE = "import os, subprocess; assert os.getppid() == 1\n"
 
@@ -95,7 +95,7 @@ def test_results(worker):
     assert (reply.status, reply.output.splitlines()[-1].strip()) == ("ok", "43")
     assert worker.is_alive
     assert 0 < worker.cpu_seconds < 10
-    assert 0 < worker.seconds_used < 5
+    assert 0 < worker.seconds_used < 20
 
 
 def test_bytes_there_and_back(worker):
@@ -208,7 +208,7 @@ def test_memory_is_bounded(worker):
     result = run(worker, "hoard = []\nwhile True: hoard.append(bytearray(10 << 20))")
     assert (result.status, worker.is_alive) == ("memory", False)
     assert result.problem == "the processes held more than 400 MiB of memory"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 3 + AT_ONCE
 
 
 def test_memory_is_bounded_between_cells(worker):
@@ -281,7 +281,7 @@ def test_a_fork_bomb_ends_with_its_cell(impatient):
     bomb = INSIDE + "while True:\n  try: os.fork()\n  except OSError: pass"
     began = time.monotonic()
     assert run(impatient, bomb).status in ("timeout", "memory", "died")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 + AT_ONCE
     assert subprocess.run(["true"]).returncode == 0
 
 
