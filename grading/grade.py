@@ -124,7 +124,7 @@ class Track:
         framework: the module that answers cannot do without.
         solution: the solution notebook.
         given: ids of its cells whose imports and definitions answers may use.
-        kit: files that kernels can import; they hold no answers.
+        kit: files and packages that kernels can import; they hold no answers.
         measure: the module among them that measures, by `run(exercise, sources, inputs)`.
         environment: variables of every kernel.
         hidden: packages of this Python that no answer needs, and that could play for it.
@@ -260,8 +260,12 @@ class Grader(contextlib.AbstractContextManager):
     def _kit(self) -> Path:
         """A folder with what kernels may import."""
         folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kit-")))
-        for file in self.track.kit:
-            shutil.copy(file, folder)
+        for path in self.track.kit:
+            if path.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(path, folder / path.name, ignore=ignored)
+            else:
+                shutil.copy(path, folder)
         folder.chmod(0o755)
         return folder
 

@@ -4,11 +4,11 @@ import functools
 import importlib
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 from grading.grade import Track
 from grading.notebook import UnreadableError, read_code_cells
+from grading.project import load_project
 from grading.submission import read_assignment, read_submission
 
 ROOT = Path(__file__).parent.parent
@@ -19,10 +19,9 @@ _IMPORT = re.compile(r"^(?:import|from) .*", re.MULTILINE)
 @functools.cache
 def all_tracks() -> tuple[Track, ...]:
     """Returns the tracks that `pyproject.toml` lists as `MODULE:NAME`."""
-    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["grading"]
     if sys.path[0] != str(ROOT):  # first, or an installed package of the same name would win
         sys.path.insert(0, str(ROOT))
-    entries = [entry.partition(":") for entry in table["tracks"]]
+    entries = [entry.partition(":") for entry in load_project(ROOT).tracks]
     return tuple(getattr(importlib.import_module(module), name) for module, _, name in entries)
 
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from xml.etree import ElementTree
 
 import nbformat
 
-from checks import HELPERS
+from grading.project import load_project
+from tests.frameworks import find_variant
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +46,23 @@ def filled(framework: str = "tensorflow") -> nbformat.NotebookNode:
     return notebook
 
 
+def wrong(framework: str) -> nbformat.NotebookNode:
+    """Returns a student notebook filled in, with one mistake."""
+    notebook = filled(framework)
+    cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
+    wrong_sign = find_variant(framework, "loss", "entropy with the wrong sign")
+    cell.source = wrong_sign.apply(cell.source)
+    return notebook
+
+
+def copy_kit(folder: Path) -> None:
+    """Copies the helper files that students get."""
+    project = load_project(ROOT)
+    for name, path in zip(project.helper_names, project.helpers, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / name)
+
+
 def write_notebook(path: Path, cells: list[nbformat.NotebookNode | str]) -> None:
     """Writes cells, or sources of code cells, as a notebook."""
     cells = [nbformat.v4.new_code_cell(c) if isinstance(c, str) else c for c in cells]
@@ -61,8 +80,7 @@ def run_nbval(
         pytest's exit code; for each notebook, each cell's failure, None where it passed. Skipped
         cells are left out.
     """
-    for name in HELPERS:
-        (folder / name).write_bytes((ROOT / name).read_bytes())
+    copy_kit(folder)
     command = [python, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
     ours = {"PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}

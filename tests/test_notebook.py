@@ -8,24 +8,14 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 
-from tests.frameworks import each_framework, find_variant
-from tests.notebooks import ROOT, filled, run_nbval, solution_cells, solution_path, student_path
-
-
-def wrong(framework: str) -> nbformat.NotebookNode:
-    """The student notebook filled in, with one mistake."""
-    notebook = filled(framework)
-    cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
-    wrong_sign = find_variant(framework, "loss", "entropy with the wrong sign")
-    cell.source = wrong_sign.apply(cell.source)
-    return notebook
+from tests.frameworks import each_framework
+from tests.notebooks import ROOT, filled, run_nbval, solution_cells, student_path, wrong
 
 
 def without_outputs(notebook: nbformat.NotebookNode) -> None:
@@ -94,48 +84,6 @@ def test_an_unfilled_notebook_fails_and_names_its_gaps(tmp_path, framework):
     assert re.search(r"line \d+: new_state = <YOUR CODE: the memory for the next tick>\n", text)
     assert "✗ train_on_rollout is there: it is not defined: run its cell, gaps filled" in text
     assert "SyntaxError" not in text
-
-
-def check_notebook(path: Path) -> subprocess.CompletedProcess:
-    """Runs `python checks.py NOTEBOOK` as a student does."""
-    command = [sys.executable, str(ROOT / "checks.py"), str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-
-
-@each_framework
-def test_checks_py_prints_the_points_of_a_wrong_notebook(tmp_path, framework):
-    path = tmp_path / "homework.ipynb"
-    nbformat.write(wrong(framework), path)
-    before = path.read_bytes()
-    finished = check_notebook(path)
-    assert finished.returncode == 1
-    assert "agent         20 / 20  passed" in finished.stdout
-    assert "loss           0 / 50  CheckFailed: " in finished.stdout
-    assert "✗ entropy: wrong sign" in finished.stdout
-    assert "total         30 / 80" in finished.stdout
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@each_framework
-def test_checks_py_prints_full_points_of_the_solution(framework):
-    finished = check_notebook(solution_path(framework))
-    assert finished.returncode == 0, finished.stdout
-    assert "total         80 / 80" in finished.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("empty.ipynb", ""), ("text.ipynb", "no JSON"), ("list.ipynb", "[]"), ("missing.ipynb", None)],
-)
-def test_checks_py_says_what_is_no_notebook(tmp_path, name, content):
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    finished = check_notebook(tmp_path / name)
-    assert finished.returncode == 2
-    assert f"{name} is not a notebook that can be read" in finished.stderr
-    assert "Traceback" not in finished.stderr
 
 
 def set_learning_rate(framework, settings, iteration):

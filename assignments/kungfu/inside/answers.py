@@ -5,7 +5,7 @@ import linecache
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import checks
+from checks.notebook import describe_error
 
 
 class AnswerError(Exception):
@@ -40,4 +40,4 @@ def described_errors() -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # the student's code may raise anything
-        raise AnswerError(checks.describe_error(error)) from None
+        raise AnswerError(describe_error(error)) from None

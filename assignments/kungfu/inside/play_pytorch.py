@@ -6,10 +6,6 @@ import numpy as np
 import player
 import torch
 
-import checks
-
-checks.use_framework("pytorch")
-
 
 def make_player(
     sources: Sequence[str], weights: bytes, n_games: int, obs_shape: tuple[int, ...], n_actions: int

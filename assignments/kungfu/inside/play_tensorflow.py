@@ -7,10 +7,6 @@ import keras
 import player
 import tensorflow as tf
 
-import checks
-
-checks.use_framework("tensorflow")
-
 
 def make_player(
     sources: Sequence[str], weights: bytes, n_games: int, obs_shape: tuple[int, ...], n_actions: int
