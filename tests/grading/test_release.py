@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import stat
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import nbformat
 import pytest
 
 from grading.__main__ import main
+from grading.project import load_project
 from grading.release import SourceError, find_gaps
 
 PYPROJECT = """
@@ -470,8 +472,12 @@ LINKS = [
 ]
 
 
-@pytest.mark.parametrize(("link", "message"), LINKS)
-@pytest.mark.parametrize("where", ["markdown", "code", "setup.sh", "README.md"])
+MALFORMED = [LINKS[i] for i in (4, 5, 7)]
+BAD_LINKS = [(where, *link) for where in ("markdown", "code", "setup.sh") for link in LINKS]
+BAD_LINKS += [("README.md", *link) for link in MALFORMED]
+
+
+@pytest.mark.parametrize(("where", "link", "message"), BAD_LINKS)
 def test_bad_link(toy, capsys, link, message, where):
     if where == "markdown":
         toy.solve(text(f"[it](https://{link})"))
@@ -484,6 +490,67 @@ def test_bad_link(toy, capsys, link, message, where):
     said = refused(capsys)
     assert said.startswith(f"{place}: the link {link} ")
     assert message in said
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/students.md"])
+def test_links_of_pages_are_rewritten(toy, capsys, page):
+    (toy.root / "docs").mkdir()
+    toy.write(page, f"See [it](https://{COLAB}/teacher/kit/blob/v0.9/toy.ipynb#a) at {RAW}/a/b/v1.")
+    toy.solve(text("Hello"))
+    assert main(["release"]) == 0
+    assert (toy.root / page).read_text() == f"See [it]({BADGE}#a) at {RAW}/school/toy/v1.2.3."
+    assert capsys.readouterr().out.splitlines()[-1] == f"{page}: written"
+    assert main(["release"]) == 0
+    assert capsys.readouterr().out == ""
+
+    toy.write(page, f"https://{RAW}/school/toy/v1.2.2/helper.py")
+    assert main(["release", "--check"]) == 1
+    assert f"{page}: not what would be written" in capsys.readouterr().out
+
+
+def test_placeholders_of_a_solution_are_filled_in(toy):
+    (toy.root / "kit/deep").mkdir(parents=True)
+    for name in ("kit/one.py", "kit/deep/two.py", "kit/.hidden"):
+        toy.write(name, "")
+    toy.write("pyproject.toml", PYPROJECT.replace('"setup.sh"', '"kit", "setup.sh"'))
+    cell = f'KIT = "https://{RAW}/OWNER/NAME/TAG/"\nFILES = ["HELPER-FILES"]'
+    toy.solve(text(BADGE.replace("school/toy/blob/v1.2.3", "OWNER/NAME/blob/TAG")), code(cell))
+    assert main(["release"]) == 0
+    title, listing = toy.released().cells
+    assert title.source == BADGE
+    names = {}
+    exec(listing.source, names)
+    assert names["KIT"] == "https://raw.githubusercontent.com/school/toy/v1.2.3/"
+    assert names["FILES"] == ["helper.py", "kit/deep/two.py", "kit/one.py", "setup.sh"]
+    assert max(map(len, listing.source.splitlines())) <= 100
+
+
+def test_where_the_kit_is_published_stands_in_one_line(tmp_path, monkeypatch):
+    """Renaming the student repository and counting up the version leave nothing of the old."""
+    root = Path(__file__).parents[2]
+    for name in ("pyproject.toml", "README.md", "docs", "notebooks", "solutions", "checks"):
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copy
+        copy(root / name, tmp_path / name)
+    for pattern in ("*.py", "requirements*.txt", "*.sh", "LICENSE"):
+        for path in root.glob(pattern):
+            shutil.copy(path, tmp_path)
+    old = load_project(root)
+    settings = (tmp_path / "pyproject.toml").read_text()
+    assert settings.count(old.repository) == 1
+    settings = settings.replace(old.repository, "elsewhere/renamed")
+    version = f'version = "{old.ref[1:]}"'
+    assert settings.count(version) == 1
+    (tmp_path / "pyproject.toml").write_text(settings.replace(version, 'version = "77.8"'))
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["release"]) == 0
+    texts = [path.read_text() for path in tmp_path.rglob("*") if path.suffix in TEXT]
+    assert not [text for text in texts if old.repository in text or f"/{old.ref}/" in text]
+    assert sum("elsewhere/renamed/blob/v77.8/" in text for text in texts) >= 3
+    assert main(["release", "--check"]) == 0
+
+
+TEXT = {".py", ".md", ".ipynb", ".toml", ".txt", ".sh"}
 
 
 # Files and the command line
@@ -549,6 +616,17 @@ def test_bundle(toy, capsys):
     assert (bundle / "toy.ipynb").read_bytes() == toy.student.read_bytes()
     assert (bundle / "helper.py").read_text() == "def help():\n    return 1\n"
     assert stat.S_IMODE((bundle / "setup.sh").stat().st_mode) == 0o755
+
+    (toy.root / "kit").mkdir()
+    toy.write("kit/one.py", "")
+    toy.write("pyproject.toml", PYPROJECT.replace('"setup.sh"', '"kit", "setup.sh"'))
+    assert main(["release", "--bundle", "out/bundle"]) == 0
+    assert (bundle / "kit/one.py").exists()
+    (bundle / "kit/stranger.py").write_text("")
+    capsys.readouterr()
+    assert main(["release", "--bundle", "out/bundle"]) == 2
+    assert "out/bundle holds more than a bundle: kit/stranger.py" in capsys.readouterr().err
+    (bundle / "kit/stranger.py").unlink()
 
     (bundle / "solution.ipynb").write_text("")
     capsys.readouterr()
