@@ -10,6 +10,13 @@ from pathlib import Path
 
 from grading import UsageError
 
+# Links to Colab and to raw files on GitHub, as far as their tag.
+_ADDRESS = re.compile(
+    r"(colab\.research\.google\.com/github(?=/[\w.-]+/[\w.-]+/blob/)|raw\.githubusercontent\.com)"
+    r"/[\w.-]+/[\w.-]+(/blob)?/[\w.-]*\w"
+)
+_HELPERS = re.compile(r"^HELPERS = \[[^\]]*\]", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Project:
@@ -36,14 +43,13 @@ class Project:
         """The helper files' paths in the student repository."""
         return [path.relative_to(self.root).as_posix() for path in self.helpers]
 
-    def fill_in(self, source: str) -> str:
-        """Replaces the placeholders of a solution: `OWNER/NAME/…TAG` and `"HELPER-FILES"`."""
-        names = ", ".join(f'"{name}"' for name in self.helper_names)
+    def update(self, text: str) -> str:
+        """Writes the public address into links, and the helper files into `HELPERS = […]`."""
+        names = " ".join(f'"{name}",' for name in self.helper_names)
         lines = textwrap.wrap(names, 96, break_long_words=False, break_on_hyphens=False)
-        listing = "\n" + "".join(f"    {line}\n" for line in lines)
-        address = rf"{self.repository}\1/{self.ref}"
-        source = re.sub("OWNER/NAME(/blob)?/TAG", address, source)
-        return source.replace('"HELPER-FILES"', listing)
+        listing = "".join(f"    {line}\n" for line in lines)
+        text = _ADDRESS.sub(rf"\1/{self.repository}\2/{self.ref}", text)
+        return _HELPERS.sub(f"HELPERS = [\n{listing}]", text)
 
 
 def load_project(folder: Path) -> Project:

@@ -10,10 +10,10 @@ What happens to a solution on its way to the students:
 3.  Images in Markdown with relative paths become `data:` URIs: the notebook needs no other file.
 4.  Outputs, execution counts, attachments and all metadata but tags go; the kernel is Python 3.
 5.  Code cells get nbval's tag `nbval-ignore-output`, slow ones also `nbval-skip`.
-6.  `OWNER/NAME/TAG` and `OWNER/NAME/blob/TAG` become the student repository at this version's tag,
-    `"HELPER-FILES"` becomes the names of all helper files.
 
-In README.md and docs/ links into the student repository are rewritten to its name and tag.
+Solutions, README.md and docs/ follow `pyproject.toml`, and so do the notebooks: links into the
+student repository get its name and this version's tag, `HELPERS = […]` the names of all helper
+files. Only these are written into files that people edit.
 
 What is proven, of all notebooks and helper files together, before anything is written:
 
@@ -65,11 +65,6 @@ _DATA = re.compile(r";base64,((?:[\w+/]{4})+(?:[\w+/]{2}==|[\w+/]{3}=)?)", re.AS
 _LINK = re.compile(
     r"(colab\.research\.google\.com/github|raw\.githubusercontent\.com)/[^\s\"'`<>)\]\\]*"
 )
-# The repository and the tag of such a link.
-_ADDRESS = re.compile(
-    r"(colab\.research\.google\.com/github(?=/[\w.-]+/[\w.-]+/blob/)|raw\.githubusercontent\.com)"
-    r"/[\w.-]+/[\w.-]+(/blob)?/[\w.-]*\w"
-)
 _KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -94,7 +89,7 @@ def build(project: Project, solutions: list[Path]) -> tuple[dict[str, str], list
         for number, cell in enumerate(solution.cells, 1):
             place = f"{show(path)}: {_name(number, cell)}"
             student_cell, gaps, found = _cut_cell(cell, path.parent)
-            student_cell.source = project.fill_in(student_cell.source)
+            student_cell.source = project.update(student_cell.source)
             student.cells.append(student_cell)
             problems += [f"{place}, line {line}: {problem}" for line, problem in found]
             secrets += [(s, f"{place}, line {gap.line}") for gap in gaps for s in gap.secrets]
@@ -142,6 +137,7 @@ def _run(arguments) -> int:
         _check_folder(folder, files.keys())
     else:
         files |= {path: text.encode() for path, text in _pages(project).items()}
+        files |= {path: _update_solution(path, project) for path in solutions}
     changed = [path for path in files if not path.is_file() or path.read_bytes() != files[path]]
     if arguments.check:
         for path in changed:
@@ -272,13 +268,6 @@ def _strings(value) -> Iterator[str]:
 # Links
 
 
-def _pages(project: Project) -> dict[Path, str]:
-    """Returns the text of the pages about the project, with links as they should be."""
-    paths = [*project.root.glob("README.md"), *sorted(project.root.glob("docs/*.md"))]
-    address = rf"\1/{project.repository}\2/{project.ref}"  # see `_ADDRESS`
-    return {path: _ADDRESS.sub(address, _read_text(path)) for path in paths}
-
-
 def _check_links(text: str, project: Project, files: set[str]) -> Iterator[str]:
     for link in _LINK.finditer(text):
         blob = "/blob" if link[1].startswith("colab") else ""
@@ -307,6 +296,25 @@ def _read_notebook(path: Path) -> nbformat.NotebookNode:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{path} is not a notebook of format 4: {reason}") from None
     return nbformat.v4.to_notebook_json(content)
+
+
+def _pages(project: Project) -> dict[Path, str]:
+    """Returns the pages about the project as they should be."""
+    paths = [*project.root.glob("README.md"), *sorted(project.root.glob("docs/*.md"))]
+    return {path: project.update(_read_text(path)) for path in paths}
+
+
+def _update_solution(path: Path, project: Project) -> bytes:
+    """Returns a solution's file as it should be, byte by byte as it is if nothing changes."""
+    data = path.read_bytes()
+    notebook = json.loads(data)
+    sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+    updated = [project.update(source) for source in sources]
+    if updated == sources:
+        return data
+    for cell, source in zip(notebook["cells"], updated, strict=True):
+        cell["source"] = source.splitlines(keepends=True)
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _read_text(path: Path) -> str:
