@@ -27,7 +27,7 @@ from grading.weights import MAX_BYTES, WeightsError, read_weights
 from tests.frameworks import TRACKS, each_framework
 from tests.notebooks import solution_cells
 
-KIT = {file for track in TRACKS.values() for file in track.kit}
+KIT = {path for track in TRACKS.values() for path in track.kit}
 LIMITS = Limits(cell_seconds=5, total_seconds=60)
 
 
@@ -320,8 +320,11 @@ GUESSING = PlayRules(
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kit")
-    for file in KIT:
-        shutil.copy(file, folder)
+    for path in KIT:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
+            shutil.copy(path, folder)
     (folder / "play_numpy.py").write_text(PLAY_NUMPY)
     for parent in (folder, folder.parent):
         parent.chmod(0o755)
