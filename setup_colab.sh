@@ -27,13 +27,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-MODULES = {"ale-py": "ale_py", "ipython": "IPython", "opencv-python-headless": "cv2"}
-LINES = re.findall(r"^\w.*", Path(sys.argv[2]).read_text(), re.MULTILINE)
-
-
-def module_of(line):
-    distribution = re.match(r"[\w.-]+", line)[0]
-    return MODULES.get(distribution, distribution)
+# Each line's requirement, its distribution's name, and its module's where that is another.
+LINE = re.compile(r"^(([\w.-]+)[^#\n]*?) *(?:# import (\w+))?$", re.MULTILINE)
+NEEDED = [
+    (requirement, distribution, module or distribution)
+    for requirement, distribution, module in LINE.findall(Path(sys.argv[2]).read_text())
+]
 
 
 def is_missing(module):
@@ -53,17 +52,16 @@ def version_of(distribution, module):
 def problems():
     from packaging.requirements import Requirement
 
-    for line in LINES:
-        requirement, module = Requirement(line), module_of(line)
+    for line, distribution, module in NEEDED:
         try:
-            version = version_of(requirement.name, module)
+            version = version_of(distribution, module)
             if module not in ("tensorflow", "torch"):  # slow, and the notebook imports it next
                 importlib.import_module(module)
         except Exception as error:
-            yield f"{requirement.name} is broken ({type(error).__name__}: {error})."
+            yield f"{distribution} is broken ({type(error).__name__}: {error})."
             continue
-        if not requirement.specifier.contains(version, prereleases=True):
-            yield f"{requirement.name} is {version}, but the notebook needs {line}."
+        if not Requirement(line).specifier.contains(version, prereleases=True):
+            yield f"{distribution} is {version}, but the notebook needs {line}."
     try:
         import ale_py
         import gymnasium
@@ -77,15 +75,14 @@ def problems():
 
 def versions():
     yield f"python {platform.python_version()}"
-    for line in LINES:
-        distribution = re.match(r"[\w.-]+", line)[0]
-        yield f"{distribution} {version_of(distribution, module_of(line))}"
+    for _, distribution, module in NEEDED:
+        yield f"{distribution} {version_of(distribution, module)}"
         if distribution == "tensorflow":
             yield f"keras {metadata.version('keras')}"
 
 
 if sys.argv[1] == "missing":
-    print("\n".join(line for line in LINES if is_missing(module_of(line))))
+    print("\n".join(line for line, _, module in NEEDED if is_missing(module)))
 elif found := list(problems()):
     sys.exit("\n".join(f"setup_colab.sh: {problem}" for problem in found))
 else:

@@ -26,6 +26,8 @@ from unittest import mock
 import numpy as np
 
 import checks
+import checks.arrays
+import checks.loss
 from assignments.kungfu import agent, loss
 from assignments.kungfu.tracks import HERE
 from assignments.kungfu.tracks import TENSORFLOW as TRACK
@@ -165,11 +167,10 @@ def measure_visible() -> Row:
     """Measures the comparisons that the notebook's own check of the loss makes."""
     from cells import run_cells
 
-    checks.use_framework("tensorflow")
-    matches, equal, different = checks._matches, [], []
+    is_close, equal, different = checks.arrays.is_close, [], []
 
-    def watched(measured: np.ndarray, *tables: list) -> bool:
-        is_equal = matches(measured, *tables)
+    def watched(measured: np.ndarray, *tables: list, **settings: float) -> bool:
+        is_equal = is_close(measured, *tables, **settings)
         nearest = min(difference(measured, np.asarray(table)) for table in tables)
         (equal if is_equal else different).append((nearest, variant))
         return is_equal
@@ -178,7 +179,8 @@ def measure_visible() -> Row:
         if variant.exercise == "loss":
             namespace = run_cells("loss", _sources(variant))
             with (
-                mock.patch.object(checks, "_matches", watched),
+                mock.patch.object(checks.loss, "is_close", watched),
+                mock.patch.object(checks.arrays, "is_close", watched),
                 contextlib.redirect_stdout(io.StringIO()),
                 contextlib.suppress(checks.CheckFailed),
             ):
@@ -187,7 +189,7 @@ def measure_visible() -> Row:
     nearest, mutant = min(
         (pair for pair in different if pair[1] in WRONG), key=lambda pair: pair[0]
     )
-    return Row("checks.check_loss", spread, nearest, mutant.name, (checks.TOLERANCE,))
+    return Row("checks.check_loss", spread, nearest, mutant.name, (checks.arrays.TOLERANCE,))
 
 
 # ------------------------------------------------------------------------------------- comparisons
@@ -284,6 +286,7 @@ def _tolerances(part: Part, arrays: Measurement, solution: Measurement) -> set[f
 
     with (
         mock.patch.object(judge, "is_close", watched),
+        mock.patch.object(checks.arrays, "is_close", watched),
         mock.patch.object(agent, "is_close", watched),
         mock.patch.object(loss, "is_close", watched),
     ):

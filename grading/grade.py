@@ -152,7 +152,9 @@ class Grader(contextlib.AbstractContextManager):
         folder = self._folders[assignment.name] = Path(name)
         for path in assignment.inside:
             if path.is_dir():
-                shutil.copytree(path, folder / path.name)
+                shutil.copytree(
+                    path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             else:
                 shutil.copy(path, folder)
         folder.chmod(0o755)

@@ -33,18 +33,6 @@ def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOL
     )
 
 
-def factor(measured: np.ndarray, *accepted: np.ndarray) -> float | None:
-    """Returns k ≠ 0 where `measured` is k times one of the accepted arrays, None if it is not."""
-    if measured.shape != accepted[0].shape or not np.all(np.isfinite(measured)):
-        return None
-    measured = measured.astype(float)  # in which no float32 overflows
-    for other in (array.astype(float) for array in accepted):
-        k = float(np.sum(measured * other) / max(np.sum(other * other), 1e-30))
-        if k != 0 and np.isfinite(k) and is_close(measured, k * other):
-            return k
-    return None
-
-
 def judge(
     parts: Sequence[Part], measured: Measurement, accepted: Sequence[Measurement]
 ) -> list[Check]:

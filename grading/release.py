@@ -11,6 +11,10 @@ What happens to a solution on its way to the students:
 4.  Outputs, execution counts, attachments and all metadata but tags go; the kernel is Python 3.
 5.  Code cells get nbval's tag `nbval-ignore-output`, slow ones also `nbval-skip`.
 
+Solutions, README.md and docs/ follow `pyproject.toml`, and so do the notebooks: links into the
+student repository get its name and this version's tag, `HELPERS = […]` the names of all helper
+files. Only these are written into files that people edit.
+
 What is proven, of all notebooks and helper files together, before anything is written:
 
 -   Each gap stands in an exercise cell and can be found again. With the answers put back the cell
@@ -23,20 +27,16 @@ What is proven, of all notebooks and helper files together, before anything is w
 -   Links into the student repository name its owner, its name, this version's tag and a file in it.
 """
 
-import ast
 import base64
 import difflib
 import itertools
 import json
-import os
 import re
 import shutil
 import sys
-import tomllib
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -53,6 +53,7 @@ from grading.gaps import (
     cut,
     find_gaps,
 )
+from grading.project import Project, load_project, show
 
 TAGS = {"setup", "given", "exercise", "check", "slow"}
 
@@ -70,25 +71,6 @@ _KERNEL = {
 }
 
 
-@dataclass(frozen=True)
-class Project:
-    """What `pyproject.toml` says about the assignment.
-
-    Attributes:
-        root: the folder of `pyproject.toml`.
-        repository: where students get the assignment, `owner/name` on GitHub.
-        ref: the tag of this version there.
-        helpers: the files that students get beside the notebooks.
-        given_away: answers that the text tells on purpose, as `ast.unparse` writes them.
-    """
-
-    root: Path
-    repository: str
-    ref: str
-    helpers: tuple[Path, ...]
-    given_away: frozenset[str]
-
-
 def build(project: Project, solutions: list[Path]) -> tuple[dict[str, str], list[str]]:
     """Makes the student notebooks.
 
@@ -103,22 +85,23 @@ def build(project: Project, solutions: list[Path]) -> tuple[dict[str, str], list
     for path in solutions:
         solution = _read_notebook(path)
         student = nbformat.v4.new_notebook(metadata=_KERNEL)
-        problems += [f"{_show(path)}: {problem}" for problem in _check_cells(solution.cells)]
+        problems += [f"{show(path)}: {problem}" for problem in _check_cells(solution.cells)]
         for number, cell in enumerate(solution.cells, 1):
-            place = f"{_show(path)}: {_name(number, cell)}"
+            place = f"{show(path)}: {_name(number, cell)}"
             student_cell, gaps, found = _cut_cell(cell, path.parent)
+            student_cell.source = project.update(student_cell.source)
             student.cells.append(student_cell)
             problems += [f"{place}, line {line}: {problem}" for line, problem in found]
             secrets += [(s, f"{place}, line {gap.line}") for gap in gaps for s in gap.secrets]
             shipped += [(place, text) for text in _strings(student_cell)]
         students[path.name] = nbformat.v4.writes(student) + "\n"
-    shipped += [(_show(path), _read_text(path)) for path in project.helpers]
-    readme = [(_show(path), _read_text(path)) for path in project.root.glob("README.md")]
-    files = {*students, *(path.name for path in project.helpers)}
+    shipped += [(show(path), _read_text(path)) for path in project.helpers]
+    pages = [(show(path), text) for path, text in _pages(project).items()]
+    files = {*students, *project.helper_names}
     secrets = [(s, origin) for s, origin in secrets if s.text not in project.given_away]
     for place, text in shipped:
         problems += [f"{place}{problem}" for problem in _find_leaks(text, secrets)]
-    for place, text in shipped + readme:
+    for place, text in shipped + pages:
         problems += [f"{place}: {problem}" for problem in _check_links(text, project, files)]
     return students, problems
 
@@ -135,10 +118,10 @@ def add_command(commands) -> None:
 def _run(arguments) -> int:
     if arguments.bundle and arguments.solutions:
         raise UsageError("a bundle holds every notebook: give --bundle or solutions, not both")
-    project = _load_project(Path.cwd())
+    project = load_project(Path.cwd())
     solutions = arguments.solutions or sorted(project.root.glob("solutions/*.ipynb"))
     if not solutions:
-        raise UsageError(f"no notebooks in {_show(project.root / 'solutions')}")
+        raise UsageError(f"no notebooks in {show(project.root / 'solutions')}")
     if len({path.name for path in solutions}) < len(solutions):
         raise UsageError("two of the solutions have the same file name")
     students, problems = build(project, solutions)
@@ -149,20 +132,24 @@ def _run(arguments) -> int:
     folder = arguments.bundle or project.root / "notebooks"
     files = {folder / name: text.encode() for name, text in students.items()}
     if arguments.bundle:
-        files |= {folder / path.name: path.read_bytes() for path in project.helpers}
+        helpers = dict(zip(project.helper_names, project.helpers, strict=True))
+        files |= {folder / name: path.read_bytes() for name, path in helpers.items()}
         _check_folder(folder, files.keys())
+    else:
+        files |= {path: text.encode() for path, text in _pages(project).items()}
+        files |= {path: _update_solution(path, project) for path in solutions}
     changed = [path for path in files if not path.is_file() or path.read_bytes() != files[path]]
     if arguments.check:
         for path in changed:
-            print(f"{_show(path)}: not what would be written", *_diff(path, files[path]), sep="\n")
+            print(f"{show(path)}: not what would be written", *_diff(path, files[path]), sep="\n")
         return 1 if changed else 0
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, files[path])
-        print(f"{_show(path)}: written")
+        print(f"{show(path)}: written")
     if arguments.bundle:
-        for path in project.helpers:
-            shutil.copymode(path, folder / path.name)
+        for name, path in helpers.items():
+            shutil.copymode(path, folder / name)
     return 0
 
 
@@ -296,35 +283,6 @@ def _check_links(text: str, project: Project, files: set[str]) -> Iterator[str]:
 # Files
 
 
-def _load_project(folder: Path) -> Project:
-    """Reads the `pyproject.toml` of the folder or of the nearest one above it."""
-    paths = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise UsageError(f"there is no pyproject.toml in {folder} or above it")
-    try:
-        config = tomllib.loads(_read_text(path))
-        table = config["tool"]["grading"]
-        entries = [(entry["statement"], entry["reason"]) for entry in table.get("given-away", [])]
-        project = Project(
-            root=path.parent,
-            repository=table["student-repository"],
-            ref=f"v{config['project']['version']}",
-            helpers=tuple(path.parent / name for name in table["helper-files"]),
-            given_away=frozenset(ast.unparse(ast.parse(statement)) for statement, _ in entries),
-        )
-    except KeyError as error:
-        raise UsageError(f"{_show(path)} lacks {error}") from None
-    except (tomllib.TOMLDecodeError, SyntaxError) as error:
-        raise UsageError(f"{_show(path)} cannot be read: {error}") from None
-    if not all(reason.strip() for _, reason in entries):
-        raise UsageError(f"{_show(path)} gives no reason for an answer that is given away")
-    for helper in project.helpers:
-        if not helper.is_file():
-            raise UsageError(f"{_show(path)} lists a helper file that is missing: {_show(helper)}")
-    return project
-
-
 def _read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -340,24 +298,42 @@ def _read_notebook(path: Path) -> nbformat.NotebookNode:
     return nbformat.v4.to_notebook_json(content)
 
 
+def _pages(project: Project) -> dict[Path, str]:
+    """Returns the pages about the project as they should be."""
+    paths = [*project.root.glob("README.md"), *sorted(project.root.glob("docs/*.md"))]
+    return {path: project.update(_read_text(path)) for path in paths}
+
+
+def _update_solution(path: Path, project: Project) -> bytes:
+    """Returns a solution's file as it should be, byte by byte as it is if nothing changes."""
+    data = path.read_bytes()
+    notebook = json.loads(data)
+    sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+    updated = [project.update(source) for source in sources]
+    if updated == sources:
+        return data
+    for cell, source in zip(notebook["cells"], updated, strict=True):
+        cell["source"] = source.splitlines(keepends=True)
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def _read_text(path: Path) -> str:
     return path.read_text("utf-8", errors="replace")
 
 
-def _show(path: Path) -> str:
-    return os.path.relpath(path)
-
-
 def _check_folder(folder: Path, files: set[Path]) -> None:
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{_show(folder)} is no folder")
-    present = set(folder.iterdir()) if folder.exists() else set()
-    # The student repository's own .git may be there.
-    strangers = [path.name for path in present - files if not path.name.startswith(".")]
+        raise UsageError(f"{show(folder)} is no folder")
+    expected = {*files, *(parent for file in files for parent in file.parents)}
+    strangers = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path not in expected
+        and path.parent in expected
+        and not path.name.startswith(".")  # the student repository's own .git may be there
+    ]
     if strangers:
-        raise UsageError(
-            f"{_show(folder)} holds more than a bundle: {', '.join(sorted(strangers))}"
-        )
+        raise UsageError(f"{show(folder)} holds more than a bundle: {', '.join(sorted(strangers))}")
 
 
 def _diff(path: Path, data: bytes) -> list[str]:

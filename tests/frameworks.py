@@ -11,8 +11,13 @@ FRAMEWORKS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in T
 each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 
 
-def each_variant(*, right: bool):
-    """Runs a test for each right variant of each framework, or for each mutant."""
+def each_variant(*, right: bool, exercise: str = ""):
+    """Runs a test for each right variant of each framework, or for each mutant.
+
+    Args:
+        right: whether the variants are right.
+        exercise: whose variants; by default those of all exercises.
+    """
     return pytest.mark.parametrize(
         ("framework", "variant"),
         [
@@ -24,7 +29,7 @@ def each_variant(*, right: bool):
             )
             for name, track in TRACKS.items()
             for variant in track.variants
-            if (variant.idea is None) == right
+            if (variant.idea is None) == right and exercise in ("", variant.exercise)
         ],
     )
 

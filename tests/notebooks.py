@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from xml.etree import ElementTree
 
 import nbformat
 
-from checks import HELPERS
+from grading.project import load_project
+from tests.frameworks import find_variant
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +35,20 @@ def solution_cells(*names: str, framework: str = "tensorflow") -> list[nbformat.
     return [copy.deepcopy(cells[name]) for name in names]
 
 
+QUICK = {
+    "imports": 'gym.spec("ALE/KungFuMaster-v5").kwargs["max_num_frames_per_episode"] = 400',
+    "training-settings": "n_training_games = 2",
+}
+
+
+def quick(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Makes games few and short, since most of a notebook's time is spent on them."""
+    for cell in notebook.cells:
+        if cell.id in QUICK:
+            cell.source += "\n" + QUICK[cell.id]
+    return notebook
+
+
 def filled(framework: str = "tensorflow") -> nbformat.NotebookNode:
     """Returns a student notebook with every gap filled right."""
     solution = nbformat.read(solution_path(framework), as_version=4)
@@ -42,6 +58,23 @@ def filled(framework: str = "tensorflow") -> nbformat.NotebookNode:
         if "exercise" in cell.metadata.get("tags", []):
             cell.source = answers[cell.id]
     return notebook
+
+
+def wrong(framework: str) -> nbformat.NotebookNode:
+    """Returns a student notebook filled in, with one mistake."""
+    notebook = filled(framework)
+    cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
+    wrong_sign = find_variant(framework, "loss", "entropy with the wrong sign")
+    cell.source = wrong_sign.apply(cell.source)
+    return notebook
+
+
+def copy_kit(folder: Path) -> None:
+    """Copies the helper files that students get."""
+    project = load_project(ROOT)
+    for name, path in zip(project.helper_names, project.helpers, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / name)
 
 
 def write_notebook(path: Path, cells: list[nbformat.NotebookNode | str]) -> None:
@@ -61,8 +94,7 @@ def run_nbval(
         pytest's exit code; for each notebook, each cell's failure, None where it passed. Skipped
         cells are left out.
     """
-    for name in HELPERS:
-        (folder / name).write_bytes((ROOT / name).read_bytes())
+    copy_kit(folder)
     command = [python, "-m", "pytest", "--nbval", *notebooks, "--junitxml=out.xml"]
     ours = {"PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}

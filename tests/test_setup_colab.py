@@ -14,13 +14,15 @@ import nbformat
 import numpy as np
 import pytest
 
+from grading.project import load_project
 from tests import colab_runtime
 from tests.colab_runtime import ROOT, layer, site_packages
-from tests.notebooks import filled, run_nbval
+from tests.notebooks import copy_kit, filled, run_nbval, student_path
 
 pytestmark = pytest.mark.tensorflow
 
-KIT = "https://raw.githubusercontent.com/deep-kung-fu/homework/v0.1.0/"
+PROJECT = load_project(ROOT)
+KIT = f"https://raw.githubusercontent.com/{PROJECT.repository}/{PROJECT.ref}/"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 
 
@@ -191,8 +193,8 @@ def test_a_package_that_cannot_be_imported_is_an_error(ready):
 
 
 def setup_cell(kit):
-    """Returns the notebook's set-up cell, with the published kit's address replaced."""
-    notebook = nbformat.read(ROOT / "solutions" / "kungfu_a2c_tensorflow.ipynb", as_version=4)
+    """Returns the student notebook's set-up cell, with the published kit's address replaced."""
+    notebook = nbformat.read(student_path(), as_version=4)
     [cell] = [c for c in notebook.cells if "setup" in c.metadata.get("tags", [])]
     assert KIT in cell.source
     return cell.source.replace(KIT, kit)
@@ -221,11 +223,10 @@ def test_in_colab_the_cell_fetches_the_kit_and_sets_it_up(in_colab, tmp_path):
     assert first.returncode == 0, first.stderr
     assert "Ready: python 3.13" in first.stdout
     assert first.stdout.endswith("tensorflow\n")
-    fetched = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"cell.py"}
-    assert fetched == {
-        "atari_util.py", "checks.py", "checks_tensorflow.py", "conftest.py", "env_pool.py",
-        "requirements.txt", "setup_colab.sh", "training.py",
-    }  # fmt: skip
+    assert {"checks/tensorflow.py", "env_pool.py", "setup_colab.sh"} <= {*PROJECT.helper_names}
+    for name, path in zip(PROJECT.helper_names, PROJECT.helpers, strict=True):
+        assert (tmp_path / name).read_bytes() == path.read_bytes()
+    assert not [*tmp_path.glob("*.part"), *tmp_path.glob("checks/*.part")]
 
     (tmp_path / "env_pool.py").write_text("# mine")
     again = run_cell(in_colab, tmp_path, kit="http://127.0.0.1:9/")
@@ -260,18 +261,14 @@ def test_a_download_that_breaks_off_leaves_no_half_file(in_colab, tmp_path):
 
     assert setup.returncode == 1
     assert "ContentTooShortError" in setup.stderr
-    assert list(tmp_path.glob("*.py")) == [tmp_path / "cell.py"]
+    assert [*tmp_path.glob("*.py"), *tmp_path.glob("checks/*")] == [tmp_path / "cell.py"]
     assert run_cell(in_colab, tmp_path).returncode == 0
 
 
 @pytest.fixture
 def kit(tmp_path):
     """The helper files in a folder, with an empty folder `notebooks` in it."""
-    for name in (
-        "atari_util.py", "checks.py", "checks_tensorflow.py", "env_pool.py", "training.py",
-        "requirements.txt",
-    ):  # fmt: skip
-        shutil.copy(ROOT / name, tmp_path)
+    copy_kit(tmp_path)
     (tmp_path / "notebooks").mkdir()
     return tmp_path
 
@@ -299,7 +296,9 @@ def test_elsewhere_without_the_kit_the_cell_names_its_files(colab, tmp_path):
     setup = run_cell(colab, tmp_path, in_colab=False)
 
     assert setup.returncode == 1
-    assert "FileNotFoundError: Put atari_util.py, env_pool.py, " in setup.stderr
+    assert (
+        "FileNotFoundError: Put atari_util.py, env_pool.py, training.py, checks, " in setup.stderr
+    )
 
 
 def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from checks import points
+from checks.agent import logits_problem
+from checks.loss import N_ACTIONS
 from grading.assignment import Arrays, Exercise, Part
 from grading.inside.measurement import Measurement
 from grading.judge import is_close
 
-N_ACTIONS = 14
+POINTS = points.POINTS["agent"]
 
 
 def agent_inputs(obs_shape: tuple[int, ...], generator: np.random.Generator) -> Arrays:
@@ -25,17 +28,10 @@ def agent_inputs(obs_shape: tuple[int, ...], generator: np.random.Generator) -> 
 
 def _logits_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     logits = measured["base/logits"]
-    n_games = len(measured["inputs/observations"])
-    if logits.shape != (n_games, N_ACTIONS):
-        return f"for {n_games} games they have shape {logits.shape}, not {(n_games, N_ACTIONS)}"
     if not np.all(np.isfinite(logits)):
         return "they are not finite numbers"
-    sums = logits.sum(axis=1), logits.sum(axis=0)
-    if np.all(logits >= 0) and any(np.allclose(one, 1, atol=1e-3) for one in sums):
-        return "they are probabilities already"
-    if np.allclose(np.exp(logits).sum(axis=1), 1, atol=1e-3):
-        return "they are log-probabilities already"
-    return _head_problem("logits", measured)
+    n_games = len(measured["inputs/observations"])
+    return logits_problem(logits, n_games, N_ACTIONS) or _head_problem("logits", measured)
 
 
 def _value_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
@@ -104,7 +100,7 @@ def _agreement_problem(measured: Measurement, accepted: Sequence[Measurement]) -
             if not is_close(
                 measured[f"{way}/{output}"], measured[f"base/{output}"], tolerance=1e-3
             ):
-                return f"{output} is another when the agent runs {words}"
+                return f"{output} changes when the agent runs {words}"
     return ""
 
 
@@ -113,12 +109,38 @@ def _base(*outputs: str):
 
 
 PARTS = (
-    Part("logits", "the actor's logits", 5, _logits_problem, _base("logits")),
-    Part("state_value", "the critic's value", 5, _value_problem, _base("value")),
-    Part("new_state", "the memory for the next tick", 5, _new_state_problem, _base("h", "c")),
-    Part("games_apart", "each game on its own", 1, _games_apart_problem, _base(*OUTPUTS)),
-    Part("gradients", "every weight learns", 3, _gradients_problem, lambda m: [m["gradients"]]),
-    Part("agreement", "the same however it is run", 1, _agreement_problem, _base(*OUTPUTS)),
+    Part("logits", "the actor's logits", POINTS["logits"], _logits_problem, _base("logits")),
+    Part(
+        "state_value", "the critic's value", POINTS["state_value"], _value_problem, _base("value")
+    ),
+    Part(
+        "new_state",
+        "the memory for the next tick",
+        POINTS["new_state"],
+        _new_state_problem,
+        _base("h", "c"),
+    ),
+    Part(
+        "games_apart",
+        "each game on its own",
+        POINTS["games_apart"],
+        _games_apart_problem,
+        _base(*OUTPUTS),
+    ),
+    Part(
+        "gradients",
+        "every weight learns",
+        POINTS["gradients"],
+        _gradients_problem,
+        lambda m: [m["gradients"]],
+    ),
+    Part(
+        "agreement",
+        "the same however it is run",
+        POINTS["agreement"],
+        _agreement_problem,
+        _base(*OUTPUTS),
+    ),
 )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from assignments.kungfu.play import PlayRules
 from atari_util import PreprocessAtari, emulator_seed, make_atari_vector_env
+from checks.points import PLAYING, POINTS
 
 FRAMES_PER_SECOND = 15  # of the game's 60, which shows every fourth
 
@@ -93,5 +94,5 @@ def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> Pl
         record=functools.partial(record, make_env),
         zero_score=5_000,
         full_score=10_000,
-        maximum=20,
+        maximum=POINTS[PLAYING][PLAYING],
     )

@@ -12,16 +12,20 @@ written out can be judged too:
 -   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from checks import arrays, points
+from checks.loss import N_ACTIONS, moves_through_memory, push_above_others
 from grading.assignment import Arrays, Exercise, Fit, Part
 from grading.inside.measurement import Measurement
-from grading.judge import factor, is_close
+from grading.judge import TOLERANCE, is_close
 
-N_GAMES, ROLLOUT_LENGTH, N_ACTIONS = 3, 4, 14
+POINTS = points.POINTS["loss"]
+N_GAMES, ROLLOUT_LENGTH = 3, 4
 
 # Games end at the first tick, in the middle, at T - 1 and at T.
 ENDS = np.array([[0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [1, 1, 1, 0, 1]], np.float32)
@@ -29,6 +33,7 @@ FIRST_GAME = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)
 ENTROPY_WEIGHT = 0.01
 OTHER_VALUE_WEIGHT, OTHER_ENTROPY_WEIGHT = 1.7, 0.23
 NO_VALUE_MOVES, NO_LOGIT_MOVES = "no value moves", "no logit moves"
+factor = functools.partial(arrays.factor, tolerance=TOLERANCE)
 NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
 
 
@@ -127,14 +132,11 @@ def _is_entropy_weighed(measured: Measurement) -> bool:
 def _pushes(measured: Measurement) -> np.ndarray:
     """How far each played action is pushed above the others where logits are equal.
 
-    The gradient of log π(a) is 1 - 1/14 for the action and -1/14 for each other, so this is the
-    advantage times a constant, `[n_games, rollout_length]`.
+    This is the advantage times a constant, `[n_games, rollout_length]`.
     """
     moves = measured["uniform/logit_moves"] / _steps(measured, "uniform")
     moves = (moves - _entropy_moves(measured, "uniform_idle"))[:, :ROLLOUT_LENGTH]
-    actions = measured["inputs/uniform/actions"][:, :ROLLOUT_LENGTH]
-    played = np.take_along_axis(moves, actions[..., None], axis=-1)[..., 0]
-    return played - (moves.sum(axis=-1) - played) / (N_ACTIONS - 1)
+    return push_above_others(moves, measured["inputs/uniform/actions"][:, :ROLLOUT_LENGTH])
 
 
 def _policy_gradient(measured: Measurement, case: str) -> np.ndarray:
@@ -235,7 +237,7 @@ def _policy_ends_problem(measured: Measurement, accepted: Sequence[Measurement])
 
 def _entropy_value_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     right = map(_entropy_loss, accepted)
-    return "" if is_close(_entropy_loss(measured), *right) else "its value is another"
+    return "" if is_close(_entropy_loss(measured), *right) else "its value is wrong"
 
 
 def _entropy_gradient_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
@@ -265,12 +267,10 @@ def _memory_passed_problem(measured: Measurement, accepted: Sequence[Measurement
 
 
 def _memory_gradient_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
-    # What a tick hands on reaches the first action's logit in every later tick of the rollout.
-    by_tick = measured["peaked/logit_moves"][:, :, 0].sum(axis=0)
-    later = np.append(np.cumsum(by_tick[::-1])[::-1][1:], 0)
-    if not np.any(np.abs(later) > NOTHING):
+    right = moves_through_memory(measured["peaked/logit_moves"])
+    if not np.any(np.abs(right) > NOTHING):
         return NO_LOGIT_MOVES
-    same = is_close(measured["peaked/memory_moves"], later, tolerance=1e-3)
+    same = is_close(measured["peaked/memory_moves"], right, tolerance=1e-3)
     return "" if same else "gradients do not flow back through the memory"
 
 
@@ -340,63 +340,63 @@ _PARTS = (
     Part(
         "value_loss",
         "value loss: V(s_t) is pulled to its target",
-        7,
+        POINTS["value_loss"],
         _value_loss_problem,
         lambda m: [_value_moves(m, "sure"), m["sure/n_steps"]],
     ),
     Part(
         "semi_gradient",
         "value loss: its target is a constant",
-        4,
+        POINTS["semi_gradient"],
         _semi_gradient_problem,
         lambda m: [m["sure/value_moves"]],
     ),
     Part(
         "advantage",
         "policy: the advantage",
-        6,
+        POINTS["advantage"],
         _advantage_problem,
         lambda m: [_pushes(m), m["peaked/n_steps"], m["uniform/value_moves"]],
     ),
     Part(
         "policy_gradient",
         "policy: log π times the advantage, maximised",
-        5,
+        POINTS["policy_gradient"],
         _policy_problem,
         lambda m: [_policy_moves(m, "peaked"), m["peaked/n_steps"], _actor_pull(m)],
     ),
     Part(
         "constant_advantage",
         "policy: the advantage is a constant",
-        4,
+        POINTS["constant_advantage"],
         _constant_advantage_problem,
         lambda m: [_actor_pull(m), _policy_moves(m, "peaked")],
     ),
     Part(
         "entropy_value",
         "entropy: its value",
-        2,
+        POINTS["entropy_value"],
         _entropy_value_problem,
         lambda m: [_entropy_loss(m)],
     ),
     Part(
         "entropy_gradient",
         "entropy: its gradient",
-        6,
+        POINTS["entropy_gradient"],
         _entropy_gradient_problem,
         lambda m: [_entropy_moves(m), m["idle/n_steps"]],
     ),
     Part(
         "value_ends",
         "episode ends in the value's target",
-        3,
+        POINTS["value_ends"],
         _value_ends_problem,
         lambda m: [_value_moves(m, "sure_ends")],
     ),
     Part(
         "policy_ends",
         "episode ends in the returns",
-        3,
+        POINTS["policy_ends"],
         _policy_ends_problem,
         lambda m: [_policy_moves(m, "peaked_ends")],
         is_given=True,
@@ -404,21 +404,21 @@ _PARTS = (
     Part(
         "memory_passed",
         "memory: from tick to tick",
-        2,
+        POINTS["memory_passed"],
         _memory_passed_problem,
         lambda m: _memory(m, "peaked"),
     ),
     Part(
         "memory_gradient",
         "memory: gradients through time",
-        2,
+        POINTS["memory_gradient"],
         _memory_gradient_problem,
         lambda m: [m["peaked/memory_moves"], *_memory(m, "peaked")],
     ),
     Part(
         "memory_reset",
         "memory: wiped when a game is over",
-        1,
+        POINTS["memory_reset"],
         _memory_reset_problem,
         lambda m: _memory(m, "peaked_ends"),
         is_given=True,
@@ -426,15 +426,21 @@ _PARTS = (
     Part(
         "weights",
         "the weights of the terms",
-        1,
+        POINTS["weights"],
         _weights_problem,
         lambda m: [m["sure_weighted/value_moves"], m["idle_weighted/logit_moves"]],
         is_given=True,
     ),
     Part(
-        "returned", "the loss that comes back", 1, _returned_problem, lambda m: [m["peaked/loss"]]
+        "returned",
+        "the loss that comes back",
+        POINTS["returned"],
+        _returned_problem,
+        lambda m: [m["peaked/loss"]],
     ),
-    Part("step", "one step, by this rollout's gradients", 3, _step_problem, _steps_taken),
+    Part(
+        "step", "one step, by this rollout's gradients", POINTS["step"], _step_problem, _steps_taken
+    ),
 )
 
 

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from checks import points
+from checks.optimizer import path_problem
 from grading.assignment import Arrays, Exercise, Part
 from grading.inside.measurement import Measurement
+
+POINTS = points.POINTS["optimizer"]
 
 
 def optimizer_inputs(generator: np.random.Generator) -> Arrays:
@@ -17,18 +21,16 @@ def _optimizer_problem(measured: Measurement, accepted: Sequence[Measurement]) -
     path = measured["path"].astype(float)
     if path.ndim != 2 or len(path) != 4 or not np.all(np.isfinite(path)):
         return "its steps lead to NaN or infinity"
-    downhill = -np.sum((path[1:] - path[:-1]) * path[0], axis=1)
-    if np.all(path[1:] == path[0]):
-        return "it stays where it is: the learning rate is zero"
-    if downhill[0] <= 0:
-        return "it goes uphill"
-    far_off = np.linalg.norm(path[-1]) > 10 * np.linalg.norm(path[0])
-    return "its steps are so long that it gets ever further off" if far_off else ""
+    return path_problem(path)
 
 
 PARTS = (
     Part(
-        "descent", "an optimizer that goes downhill", 10, _optimizer_problem, lambda m: [m["path"]]
+        "descent",
+        "an optimizer that goes downhill",
+        POINTS["descent"],
+        _optimizer_problem,
+        lambda m: [m["path"]],
     ),
 )
 

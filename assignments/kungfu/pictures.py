@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 from assignments.kungfu.variants import IDEAS
-from checks import ENTROPY_CASE, POLICY_CASE, POLICY_CASE_WITH_ENDS
+from checks.loss import ENTROPY_CASE, POLICY_CASE, POLICY_CASE_WITH_ENDS
 
 WIDTH = 800
 DOTS_PER_INCH = 100

@@ -44,7 +44,7 @@ def track(
         trials=(trial(rules),),
         given=("setup", "imports", "select"),
         inside=(
-            *(ROOT / name for name in ("checks.py", f"checks_{framework}.py")),
+            ROOT / "checks",
             *sorted((HERE / "inside").glob("*.py")),
         ),
         measure=f"measure_{framework}:measure",

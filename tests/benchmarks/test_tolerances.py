@@ -5,16 +5,16 @@ import sys
 
 import pytest
 
-import checks
 from assignments.kungfu.tracks import TENSORFLOW as TRACK
 from benchmarks.tolerances import HINT_TOLERANCE, TABLE, Row, measure_rows, read_table
+from checks import arrays
 from grading import judge
 from tests.notebooks import ROOT
 
 pytestmark = pytest.mark.tensorflow
 
 STORED = {row.part: row for row in read_table(TABLE.read_text(encoding="utf-8"))}
-USED = {judge.TOLERANCE, 1e-3, checks.TOLERANCE}
+USED = {judge.TOLERANCE, 1e-3, arrays.TOLERANCE}
 
 
 def test_every_part_of_agent_and_loss_has_a_row():

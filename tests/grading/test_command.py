@@ -230,7 +230,7 @@ def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out
 @pytest.mark.tensorflow
 def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
     path = write_variant(tmp_path / "homework.ipynb", "loss", "no step taken")
-    for name in ("conftest.py", "numpy.py", "checks.py", "sitecustomize.py"):
+    for name in ("conftest.py", "numpy.py", "json.py", "sitecustomize.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p checks\n")
     before = path.read_bytes()

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-import checks
+from checks.notebook import describe_error
 
 
 class AnswerError(Exception):
@@ -18,4 +18,4 @@ def described_errors() -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # the student's code may raise anything
-        raise AnswerError(checks.describe_error(error)) from None
+        raise AnswerError(describe_error(error)) from None

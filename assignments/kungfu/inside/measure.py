@@ -3,22 +3,24 @@
 Judges nothing and holds no answers: what runs here is in reach of the student's code, so it hands
 back arrays, and what they should be is decided elsewhere.
 
-What is the framework's own stands in `checks_….py`, and for agents that are described and built
-again in `measure_tensorflow.py` and `measure_pytorch.py`: `make_measuring` puts them together.
+What only one framework does stands in its adapter in `checks/`, and in `measure_tensorflow.py` and
+`measure_pytorch.py`, which describe agents and build them again. `make_measuring` joins them.
 """
 
 import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 from cells import run_cells
 from measurement import Measurement
 
-import checks
+from checks.measuring import LossCase, draw_memory, gradient_sizes, run_forward
+from checks.measuring import measure_loss as measure_one_loss
+from checks.notebook import describe_error
 
 N_ACTIONS = 14
 # What an agent says of its parts is called so, and is among the inputs when it is made again.
@@ -64,18 +66,18 @@ class Layers(Protocol):
         """Returns as much of an agent as an optimizer may be made for."""
 
 
-def make_measuring(framework: str, layers: Layers) -> Callable[..., bytes]:
-    """Returns a framework's `measure(data, exercise, sources)`."""
-    checks.use_framework(framework)
+def make_measuring(framework: ModuleType, layers: Layers) -> Callable[..., bytes]:
+    """Returns `measure(data, exercise, sources)` of a framework, given by its adapter."""
     measures = {
-        "agent": functools.partial(measure_agent, layers),
-        "loss": measure_loss,
-        "optimizer": measure_optimizer,
+        "agent": functools.partial(measure_agent, framework, layers),
+        "loss": functools.partial(measure_loss, framework),
+        "optimizer": functools.partial(measure_optimizer, framework),
     }
-    return functools.partial(measure, layers, measures)
+    return functools.partial(measure, framework, layers, measures)
 
 
 def measure(
+    framework: ModuleType,
     layers: Layers,
     measures: dict[str, Callable[..., Measurement]],
     data: bytes,
@@ -85,6 +87,7 @@ def measure(
     """Runs the cells that make an exercise's names, then measures them.
 
     Args:
+        framework: its adapter.
         layers: the framework's.
         measures: what measures, by the exercise.
         data: the inputs, a `Measurement`.
@@ -95,7 +98,7 @@ def measure(
     Returns:
         A `Measurement`.
     """
-    shape = checks.framework.OBS_SHAPE
+    shape = framework.OBS_SHAPE
     env = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
         action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
     )
@@ -111,23 +114,25 @@ def measure(
         )
         results = measures[exercise](namespace, Measurement.from_bytes(data))
     except BaseException as error:  # the student's code may raise anything
-        results = Measurement(errors={"": checks.describe_error(error)})
+        results = Measurement(errors={"": describe_error(error)})
     return results.to_bytes()
 
 
 # ------------------------------------------------------------------------------------------ agent
 
 
-def measure_agent(layers: Layers, namespace: dict[str, Any], inputs: Measurement) -> Measurement:
+def measure_agent(
+    framework: ModuleType, layers: Layers, namespace: dict[str, Any], inputs: Measurement
+) -> Measurement:
     """Measures a fresh agent of the student's class.
 
     Where the inputs hold what `_describe` said of another agent, it is made of that one's parts.
     """
-    agent = namespace["SimpleRecurrentAgent"](checks.framework.OBS_SHAPE, N_ACTIONS)
+    agent = namespace["SimpleRecurrentAgent"](framework.OBS_SHAPE, N_ACTIONS)
     if any(name.startswith(DESCRIPTION) for name in inputs):
         _rebuild(layers, agent, inputs)
-        return _measure_this_agent(agent, inputs)
-    results = _measure_this_agent(agent, inputs)
+        return _measure_this_agent(framework, agent, inputs)
+    results = _measure_this_agent(framework, agent, inputs)
     return results | _try("describe", _describe, layers, agent)
 
 
@@ -154,13 +159,13 @@ def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
     return layers.class_of(kind)(**{key: settings[key] for key in layers.STANDARD[kind]})
 
 
-def _measure_this_agent(agent: Any, inputs: Measurement) -> Measurement:
+def _measure_this_agent(framework: ModuleType, agent: Any, inputs: Measurement) -> Measurement:
     """Measures what forward gives in several situations; one that fails leaves an error."""
     observations, others = inputs["observations"], inputs["other_observations"]
     generator = np.random.default_rng(int(inputs["seed"]))
     blank = agent.get_initial_state(len(observations))
-    memory = checks.draw_memory(blank, generator)
-    compiled = checks.framework.compiled(agent.forward)
+    memory = draw_memory(blank, generator)
+    compiled = framework.compiled(agent.forward)
     situations = {
         "base": (agent.forward, memory, observations),
         "blank": (agent.forward, blank, observations),
@@ -172,40 +177,46 @@ def _measure_this_agent(agent: Any, inputs: Measurement) -> Measurement:
     }
     results = Measurement({"memory/h": memory[0], "memory/c": memory[1]})
     for name, (forward, *arguments) in situations.items():
-        results |= _try(name, _outputs, name, forward, *arguments)
-    results |= _try("cell", _cell_state, agent, memory, observations)
-    return results | _try("gradients", _gradients, agent, memory, observations)
+        results |= _try(name, _outputs, framework, name, forward, *arguments)
+    results |= _try("cell", _cell_state, framework, agent, memory, observations)
+    return results | _try("gradients", _gradients, framework, agent, memory, observations)
 
 
 def _try(name: str, measure: Any, *arguments: Any) -> Measurement:
     try:
         return measure(*arguments)
     except Exception as error:
-        return Measurement(errors={name: checks.describe_error(error)})
+        return Measurement(errors={name: describe_error(error)})
 
 
-def _outputs(name: str, forward: Any, memory: Any, observations: np.ndarray) -> Measurement:
-    outputs = checks.run_forward(forward, memory, observations)
+def _outputs(
+    framework: ModuleType, name: str, forward: Any, memory: Any, observations: np.ndarray
+) -> Measurement:
+    outputs = run_forward(framework, forward, memory, observations)
     h, c = outputs.new_state
     parts = {"h": h, "c": c, "logits": outputs.logits, "value": outputs.value}
     return Measurement({f"{name}/{part}": array for part, array in parts.items()})
 
 
-def _cell_state(agent: Any, memory: Any, observations: np.ndarray) -> Measurement:
+def _cell_state(
+    framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
+) -> Measurement:
     """What the LSTM cell itself gave back, where the agent has one that it calls."""
-    with checks.framework.listening_to_cell(agent) as heard:
+    with framework.listening_to_cell(agent) as heard:
         if heard is None:
             return Measurement()
-        replayed = _outputs("replayed", agent.forward, memory, observations)
+        replayed = _outputs(framework, "replayed", agent.forward, memory, observations)
     if not heard:
         return Measurement()
-    h, c = map(checks.framework.to_array, heard[-1])
+    h, c = map(framework.to_array, heard[-1])
     return replayed | {"cell/h": h, "cell/c": c}
 
 
-def _gradients(agent: Any, memory: Any, observations: np.ndarray) -> Measurement:
+def _gradients(
+    framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
+) -> Measurement:
     """The largest gradient of each variable, -1 where none arrives."""
-    sizes = checks.gradient_sizes(agent, memory, observations)
+    sizes = gradient_sizes(framework, agent, memory, observations)
     numbers = [-1.0 if size is None else size for _, size in sizes]
     return Measurement({"gradients": np.asarray(numbers, np.float32)})
 
@@ -236,25 +247,27 @@ def _describe(layers: Layers, agent: Any) -> Measurement:
 # ------------------------------------------------------------------------------------------- loss
 
 
-def measure_loss(namespace: dict[str, Any], inputs: Measurement) -> Measurement:
+def measure_loss(
+    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement
+) -> Measurement:
     """Measures `train_on_rollout` on every case in the inputs, `CASE/FIELD`.
 
     A case that cannot be measured leaves an error.
     """
     results = Measurement()
-    fields = [field.name for field in dataclasses.fields(checks.LossCase)]
+    fields = [field.name for field in dataclasses.fields(LossCase)]
     for name in sorted({key.partition("/")[0] for key in inputs if "/" in key}):
         values = {field: inputs[f"{name}/{field}"] for field in fields}
-        case = checks.LossCase(
-            **{key: float(v) if np.ndim(v) == 0 else v for key, v in values.items()}
-        )
-        results |= _try(name, _measure_case, name, namespace, case)
+        case = LossCase(**{key: float(v) if np.ndim(v) == 0 else v for key, v in values.items()})
+        results |= _try(name, _measure_case, framework, name, namespace, case)
     return results
 
 
-def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -> Measurement:
-    n_calls = 2 if checks.framework.GRADIENTS_ADD_UP else 1
-    measured, *again = checks.measure_loss(namespace, case, n_calls)
+def _measure_case(
+    framework: ModuleType, name: str, namespace: dict[str, Any], case: LossCase
+) -> Measurement:
+    n_calls = 2 if framework.GRADIENTS_ADD_UP else 1
+    measured, *again = measure_one_loss(framework, namespace, case, n_calls)
     results = Measurement(
         {
             f"{name}/value_moves": measured.value_moves,
@@ -278,9 +291,10 @@ def _measure_case(name: str, namespace: dict[str, Any], case: checks.LossCase) -
 # -------------------------------------------------------------------------------------- optimizer
 
 
-def measure_optimizer(namespace: dict[str, Any], inputs: Measurement) -> Measurement:
+def measure_optimizer(
+    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement
+) -> Measurement:
     """Lets the optimizer take steps down the sum of squares from a given start."""
-    framework = checks.framework
     optimizer = namespace[framework.OPTIMIZER]
     if not framework.is_optimizer(optimizer):
         words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"

@@ -9,6 +9,8 @@ import torch
 from measure import make_measuring
 from torch import nn
 
+from checks import pytorch as framework
+
 
 class AnyAgent(nn.Linear):
     """Has a layer of every name: optimizers may treat layers differently, whatever they are."""
@@ -88,4 +90,4 @@ def agent_to_optimize() -> AnyAgent:
     return AnyAgent()
 
 
-measure = make_measuring("pytorch", sys.modules[__name__])
+measure = make_measuring(framework, sys.modules[__name__])

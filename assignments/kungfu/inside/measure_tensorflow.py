@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from measure import make_measuring
 
-import checks_tensorflow
+from checks import tensorflow as framework
 
 STANDARD = {
     "Conv2D": ("filters", "kernel_size", "strides", "padding", "activation", "use_bias"),
@@ -58,15 +58,15 @@ def rebuild(
         setattr(agent, name, part.layers[0] if len(part.layers) == 1 else part)
     agent.lstm_output_size = agent.lstm_cell.units
     memory = agent.get_initial_state(1)
-    agent.forward(memory, tf.zeros((1, *checks_tensorflow.OBS_SHAPE)))  # creates the weights
+    agent.forward(memory, tf.zeros((1, *framework.OBS_SHAPE)))  # creates the weights
     for name, arrays in weights.items():
         getattr(agent, name).set_weights(arrays)
     agent.compiled_forward = tf.function(agent.forward)
 
 
-def agent_to_optimize() -> checks_tensorflow.StandInAgent:
+def agent_to_optimize() -> framework.StandInAgent:
     point = np.zeros((1, 1), np.float32)
-    return checks_tensorflow.StandInAgent(point, point[..., None], None, None)
+    return framework.StandInAgent(point, point[..., None], None, None)
 
 
-measure = make_measuring("tensorflow", sys.modules[__name__])
+measure = make_measuring(framework, sys.modules[__name__])

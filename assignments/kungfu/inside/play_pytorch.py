@@ -6,10 +6,6 @@ import numpy as np
 import player
 import torch
 
-import checks
-
-checks.use_framework("pytorch")
-
 
 def make_player(
     weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int

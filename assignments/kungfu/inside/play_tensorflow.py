@@ -7,10 +7,6 @@ import keras
 import player
 import tensorflow as tf
 
-import checks
-
-checks.use_framework("tensorflow")
-
 
 def make_player(
     weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int

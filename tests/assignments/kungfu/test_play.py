@@ -310,8 +310,11 @@ GUESSING = PlayRules(
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kit")
-    for file in KIT:
-        shutil.copy(file, folder)
+    for path in KIT:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
+            shutil.copy(path, folder)
     (folder / "play_numpy.py").write_text(PLAY_NUMPY)
     for parent in (folder, folder.parent):
         parent.chmod(0o755)

@@ -1,6 +1,6 @@
-"""TensorFlow and Keras, as `checks.py` needs them; `checks_pytorch.py` has the same names.
+"""The adapter of TensorFlow and Keras; `pytorch.py` has the same names.
 
-Nothing here judges: what is right stands in `checks.py`, once for both.
+Nothing here judges: what is right is said elsewhere, once for both.
 """
 
 import contextlib
@@ -37,11 +37,6 @@ def to_tensor(array: Any) -> tf.Tensor:
 def as_pool_gives(array: np.ndarray) -> np.ndarray:
     """Returns a part of a memory as `pool.prev_memory_states` holds it."""
     return array
-
-
-def explain(error: BaseException) -> str:
-    """Returns what an error of the framework's own means, "" where its message says it."""
-    return ""
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""PyTorch, as `checks.py` needs it; `checks_tensorflow.py` has the same names.
+"""The adapter of PyTorch; `tensorflow.py` has the same names.
 
-Nothing here judges: what is right stands in `checks.py`, once for both.
+Nothing here judges: what is right is said elsewhere, once for both.
 """
 
 import contextlib
@@ -39,21 +39,6 @@ def to_tensor(array: Any) -> torch.Tensor:
 def as_pool_gives(array: np.ndarray) -> torch.Tensor:
     """Returns a part of a memory as `pool.prev_memory_states` holds it."""
     return to_tensor(array)
-
-
-def explain(error: BaseException) -> str:
-    """Returns what an error of the framework's own means, "" where its message says it."""
-    if "does not require grad" in str(error):
-        return (
-            "no gradient leads from the loss to the agent: it was detached, turned into NumPy, or "
-            "computed under no_grad"
-        )
-    if "modified by an inplace operation" in str(error):
-        return (
-            "something that the gradient still needs was changed in place: a[...] = b, a *= b and "
-            "functions like a.mul_(b) overwrite a, a = a * b makes a new one"
-        )
-    return ""
 
 
 @contextlib.contextmanager

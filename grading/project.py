@@ -1,0 +1,102 @@
+"""What `pyproject.toml` says about a project: the only reader of `[tool.grading]`."""
+
+import ast
+import os
+import re
+import textwrap
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from grading import UsageError
+
+# Links to Colab and to raw files on GitHub, as far as their tag.
+_ADDRESS = re.compile(
+    r"(colab\.research\.google\.com/github(?=/[\w.-]+/[\w.-]+/blob/)|raw\.githubusercontent\.com)"
+    r"/[\w.-]+/[\w.-]+(/blob)?/[\w.-]*\w"
+)
+_HELPERS = re.compile(r"^HELPERS = \[[^\]]*\]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The settings of a project.
+
+    Attributes:
+        root: the folder of `pyproject.toml`.
+        repository: where students get the assignment, `owner/name` on GitHub.
+        ref: the tag of this version there.
+        helpers: the files that students get beside the notebooks, those in folders too.
+        given_away: answers that the text tells on purpose, as `ast.unparse` writes them.
+    """
+
+    root: Path
+    repository: str
+    ref: str
+    helpers: tuple[Path, ...]
+    given_away: frozenset[str]
+
+    @property
+    def helper_names(self) -> list[str]:
+        """The helper files' paths in the student repository."""
+        return [path.relative_to(self.root).as_posix() for path in self.helpers]
+
+    def update(self, text: str) -> str:
+        """Writes the public address into links, and the helper files into `HELPERS = […]`."""
+        names = " ".join(f'"{name}",' for name in self.helper_names)
+        lines = textwrap.wrap(names, 96, break_long_words=False, break_on_hyphens=False)
+        listing = "".join(f"    {line}\n" for line in lines)
+        text = _ADDRESS.sub(rf"\1/{self.repository}\2/{self.ref}", text)
+        return _HELPERS.sub(f"HELPERS = [\n{listing}]", text)
+
+
+def load_project(folder: Path) -> Project:
+    """Reads the `pyproject.toml` of the folder or of the nearest one above it.
+
+    Raises:
+        UsageError: there is none, or something is missing or wrong in it.
+    """
+    paths = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise UsageError(f"there is no pyproject.toml in {folder} or above it")
+    try:
+        config = tomllib.loads(path.read_text("utf-8", errors="replace"))
+        table = config["tool"]["grading"]
+        entries = [(entry["statement"], entry["reason"]) for entry in table.get("given-away", [])]
+        listed = [path.parent / name for name in table["helper-files"]]
+        project = Project(
+            root=path.parent,
+            repository=table["student-repository"],
+            ref=f"v{config['project']['version']}",
+            helpers=tuple(file for helper in listed for file in _files_of(helper)),
+            given_away=frozenset(ast.unparse(ast.parse(statement)) for statement, _ in entries),
+        )
+    except KeyError as error:
+        raise UsageError(f"{show(path)} lacks {error}") from None
+    except (tomllib.TOMLDecodeError, SyntaxError) as error:
+        raise UsageError(f"{show(path)} cannot be read: {error}") from None
+    if not all(reason.strip() for _, reason in entries):
+        raise UsageError(f"{show(path)} gives no reason for an answer that is given away")
+    for helper in listed:
+        if not helper.exists():
+            raise UsageError(f"{show(path)} lists a helper file that is missing: {show(helper)}")
+    return project
+
+
+def show(path: Path) -> str:
+    """Writes a path as seen from where the command was called."""
+    return os.path.relpath(path)
+
+
+def _files_of(helper: Path) -> list[Path]:
+    """Returns a helper file, or all files of a helper folder but caches and hidden ones."""
+    if not helper.is_dir():
+        return [helper]
+    files = [path for path in sorted(helper.rglob("*")) if path.is_file()]
+    names = [path.relative_to(helper).parts for path in files]
+    return [
+        path
+        for path, parts in zip(files, names, strict=True)
+        if not any(part == "__pycache__" or part.startswith(".") for part in parts)
+    ]

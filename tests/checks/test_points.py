@@ -1,0 +1,25 @@
+"""Points stand in one table, which the student's checks and the grader read."""
+
+import pytest
+
+from checks.points import POINTS
+from checks.whole import EXERCISES
+from tests.frameworks import TRACKS
+
+ROWS = {(exercise, part): n for exercise, parts in POINTS.items() for part, n in parts.items()}
+
+
+@pytest.mark.parametrize("track", TRACKS.values(), ids=TRACKS)
+def test_every_part_has_a_row_and_every_row_a_part(track):
+    assert sorted(track.part_names()) == sorted(ROWS)
+
+
+@pytest.mark.parametrize("track", TRACKS.values(), ids=TRACKS)
+def test_the_grader_gives_the_points_of_the_table(track):
+    given = {(plan.name, part.name): part.points for plan in track.exercises for part in plan.parts}
+    assert {**given, ("play", "play"): track.play.maximum} == ROWS
+
+
+def test_the_students_sums_are_those_of_the_table():
+    assert EXERCISES == {"agent": 20, "loss": 50, "optimizer": 10}
+    assert sum(ROWS.values()) == 100

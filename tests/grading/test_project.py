@@ -1,0 +1,94 @@
+"""The settings of a project, as `pyproject.toml` says them."""
+
+import re
+
+import pytest
+
+from grading import UsageError
+from grading.project import load_project
+
+PYPROJECT = """
+[project]
+name = "toy"
+version = "1.2.3"
+
+[tool.grading]
+student-repository = "school/toy"
+helper-files = ["helper.py", "kit"]
+given-away = [{ statement = "f(a) + g( b )", reason = "the text derives it" }]
+"""
+
+
+LISTING = 'HELPERS = [\n    "helper.py", "kit/b.py", "kit/deep/a.py",\n]'
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kit" / "deep").mkdir(parents=True)
+    (tmp_path / "kit" / "__pycache__").mkdir()
+    for name in ("helper.py", "kit/b.py", "kit/deep/a.py", "kit/.hidden", "kit/__pycache__/b.pyc"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    return tmp_path
+
+
+def test_settings_are_read_from_a_folder_below(project):
+    loaded = load_project(project / "kit" / "deep")
+    assert loaded.root == project
+    assert (loaded.repository, loaded.ref) == ("school/toy", "v1.2.3")
+    assert loaded.given_away == {"f(a) + g(b)"}
+
+
+def test_a_helper_folder_counts_with_all_its_files(project):
+    loaded = load_project(project)
+    assert loaded.helper_names == ["helper.py", "kit/b.py", "kit/deep/a.py"]
+    assert [*loaded.helpers] == [project / name for name in loaded.helper_names]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "(https://colab.research.google.com/github/a/b.c/blob/main/x.ipynb#y).",
+            "(https://colab.research.google.com/github/school/toy/blob/v1.2.3/x.ipynb#y).",
+        ),
+        (
+            "https://raw.githubusercontent.com/a/b/v9, or",
+            "https://raw.githubusercontent.com/school/toy/v1.2.3, or",
+        ),
+        ("https://colab.research.google.com/assets/colab-badge.svg", None),
+        ("https://github.com/a/b/blob/main/x.py", None),
+        ("HELPERS = []", LISTING),
+        ("n = 1\nHELPERS = [\n    'a',\n]  # b", f"n = 1\n{LISTING}  # b"),
+        ("OTHER_HELPERS = []", None),
+    ],
+)
+def test_texts_are_brought_up_to_date(project, before, after):
+    updated = load_project(project).update(before)
+    assert updated == (before if after is None else after)
+    assert load_project(project).update(updated) == updated
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (PYPROJECT, "[tool", "pyproject.toml cannot be read: "),
+        ("[tool.grading]", "[tool.other]", "pyproject.toml lacks 'tool'"),
+        ('student-repository = "school/toy"', "", "pyproject.toml lacks 'student-repository'"),
+        (', reason = "the text derives it"', "", "pyproject.toml lacks 'reason'"),
+        ("the text derives it", "", "pyproject.toml gives no reason for an answer"),
+        ("g( b )", "g(", "pyproject.toml cannot be read: "),
+        ("helper.py", "none.py", "pyproject.toml lists a helper file that is missing: none.py"),
+    ],
+)
+def test_what_is_wrong_is_said(project, old, new, message):
+    text = PYPROJECT.replace(old, new).replace("tool.other", "other.tool")
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        load_project(project)
+
+
+def test_without_settings_there_is_no_project(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no pyproject\.toml in"):
+        load_project(tmp_path)
