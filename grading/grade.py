@@ -6,7 +6,6 @@ nothing of a student's; see `reference`. Both are given the same inputs, drawn f
 """
 
 import contextlib
-import functools
 import importlib.util
 import secrets
 import shutil
@@ -108,22 +107,23 @@ class Grader(contextlib.AbstractContextManager):
     def reference(self, assignment: Assignment) -> Reference:
         """Returns the solution's side of an assignment."""
         if assignment.name not in self._references:
-            start = functools.partial(self.start_worker, self._cleanup, assignment, self._slot)
-            self._references[assignment.name] = Reference(assignment, self.seed, start)
+            self._references[assignment.name] = Reference(
+                assignment,
+                self.seed,
+                lambda limits: self.start_worker(self._cleanup, assignment, limits, False),
+            )
         return self._references[assignment.name]
 
-    def start_student_worker(
-        self, cleanup: contextlib.ExitStack, assignment: Assignment, limits: Limits
-    ) -> Worker:
-        """Starts a worker for a student's code."""
-        return self.start_worker(cleanup, assignment, self._slot + 1, limits)
-
     def start_worker(
-        self, cleanup: contextlib.ExitStack, assignment: Assignment, slot: int, limits: Limits
+        self,
+        cleanup: contextlib.ExitStack,
+        assignment: Assignment,
+        limits: Limits,
+        for_student: bool = True,
     ) -> Worker:
         """Starts a worker that can import what the assignment puts inside.
 
-        Nothing of a student's can make this fail.
+        Nothing of a student's can make this fail. Students' workers have an account of their own.
 
         Raises:
             GraderError: it does not start, or the assignment needs what is not installed.
@@ -132,7 +132,7 @@ class Grader(contextlib.AbstractContextManager):
             if importlib.util.find_spec(module) is None:
                 raise GraderError(f"{assignment.name} needs {module}, which is not installed")
         sandbox = self._sandbox(
-            slot=slot,
+            slot=self._slot + for_student,
             hidden=[folder for name in assignment.hidden for folder in package_folders(name)],
             environment=dict(assignment.environment),
         )
@@ -222,9 +222,8 @@ class _Grading:
                 measured[exercise.name] = []
                 for inputs in self._all_inputs(exercise, measured):
                     if worker is None or not worker.is_alive:
-                        worker = self._grader.start_student_worker(
-                            workers, self._assignment, self._grader.limits
-                        )
+                        limits = self._grader.limits
+                        worker = self._grader.start_worker(workers, self._assignment, limits)
                     reply = run_measuring(
                         worker, self._assignment, exercise, answer.sources, inputs
                     )
@@ -278,15 +277,15 @@ class _Grading:
                 sources=answer.sources,
                 attachment=attachment,
                 seed=int(seed.integers(2**63)),
-                start_worker=functools.partial(self._start_worker, workers),
+                start_worker=lambda seconds: self._grader.start_worker(
+                    workers,
+                    self._assignment,
+                    replace(self._grader.limits, total_seconds=seconds),
+                ),
             )
             result = trial.run(stage)
         check = Check(trial.name, trial.title, result.points, trial.points, result.message)
         return ExerciseResult(trial.name, (check,), remarks=result.remarks), result.video
-
-    def _start_worker(self, workers: contextlib.ExitStack, seconds: float) -> Worker:
-        limits = replace(self._grader.limits, total_seconds=seconds)
-        return self._grader.start_student_worker(workers, self._assignment, limits)
 
 
 def judge_exercise(

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -133,11 +133,6 @@ class Worker:
         """
         return self._cpu_seconds
 
-    @property
-    def seconds_used(self) -> float:
-        """How much of `Limits.total_seconds` is gone."""
-        return self._seconds_used
-
     def call(self, function: str, data: bytes = b"", **keywords: Any) -> Reply:
         """Calls a function in the process.
 
@@ -227,7 +222,10 @@ class Worker:
                         if not unsent:
                             selector.unregister(self._requests)
                     elif key.fd == self._replies:
-                        received += self._receive()
+                        arrived = os.read(self._replies, CHUNK)
+                        if not arrived:
+                            raise EOFError
+                        received += arrived
                     elif not self._listen():
                         selector.unregister(self._process.stdout)
                 while (reply := self._take_reply(received)) is not None:
@@ -237,12 +235,6 @@ class Worker:
                 if self._end is not None:
                     raise EOFError
         raise TimeoutError
-
-    def _receive(self) -> bytes:
-        arrived = os.read(self._replies, CHUNK)
-        if not arrived:
-            raise EOFError
-        return arrived
 
     def _take_reply(self, received: bytearray) -> tuple[int, bool, str, bytes] | None:
         """Takes the first whole reply away from what was received, if there is one."""
@@ -321,29 +313,25 @@ class Worker:
 
 
 def _is_gone(process: psutil.Process) -> bool:
-    try:
-        return process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.Error:
-        return True
+    return _ask(process.status, psutil.STATUS_DEAD) in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    try:
-        return sum(process.cpu_times()[:4])  # of its children that were waited for, too
-    except psutil.Error:
-        return 0.0
+    return sum(_ask(process.cpu_times, (0.0,))[:4])  # of its children that were waited for, too
 
 
 def _resident(process: psutil.Process) -> int:
-    try:
-        return process.memory_info().rss
-    except psutil.Error:
-        return 0
+    return _ask(lambda: process.memory_info().rss, 0)
 
 
 def _proportional(process: psutil.Process) -> int:
     """Returns the resident bytes, shared ones divided among those who share them."""
+    return _ask(lambda: process.memory_full_info().pss, _resident(process))
+
+
+def _ask(question: Callable[[], Any], otherwise: Any) -> Any:
+    """Asks about a process that may be gone by now."""
     try:
-        return process.memory_full_info().pss
+        return question()
     except psutil.Error:
-        return _resident(process)
+        return otherwise

@@ -95,7 +95,6 @@ def test_results(worker):
     assert (reply.status, reply.output.splitlines()[-1].strip()) == ("ok", "43")
     assert worker.is_alive
     assert 0 < worker.cpu_seconds < 10
-    assert 0 < worker.seconds_used < 20
 
 
 def test_bytes_there_and_back(worker):
