@@ -30,8 +30,9 @@ help: ## list the targets
 
 .PHONY: grade
 grade: $(VENV)/.grading bubblewrap ## grade a notebook [NOTEBOOK=path, by default the solution]
-	@solution=$$($(RUN) -m grading which "$(NOTEBOOK)") && \
-		$(MAKE) --no-print-directory $(VENV)/.runtime-$${solution##*_}
+	@# What the notebook's assignment needs beside the grader: a framework, or nothing.
+	@solution=$$($(RUN) -m grading which "$(NOTEBOOK)") && case $${solution##*_} in \
+		tensorflow | pytorch) $(MAKE) --no-print-directory $(VENV)/.runtime-$${solution##*_};; esac
 	@# Missing points (1) are a result; only what could not be graded is an error of make's.
 	$(RUN) -m grading grade "$(NOTEBOOK)" || test $$? -eq 1
 

@@ -44,6 +44,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if attachment and (len(submissions) > 1 or not os.path.lexists(attachment)):
         found = f"{len(submissions)} notebooks" if len(submissions) > 1 else "no such file"
         raise UsageError(f"--attachment takes one file for one notebook, got {found}")
+    names = [str(name) for _, name in submissions]
+    if arguments.reports and (twice := sorted({n for n in names if names.count(n) > 1})):
+        raise UsageError(
+            f"two submissions would have the same reports, {', '.join(twice[:5])}: give the folder "
+            "that holds them all"
+        )
     require_sandbox(arguments.no_sandbox)
     codes = []
     with Grader(arguments.seed, not arguments.no_sandbox) as grader:

@@ -24,7 +24,7 @@ from grading.judge import excuse, judge, with_shapes_of
 from grading.reader import Reader, Reading
 from grading.reference import GraderError, Reference, differs, run_measuring, with_inputs
 from grading.results import Check, ExerciseResult, Report
-from grading.sandbox import SLOTS, Sandbox, Unsandboxed
+from grading.sandbox import SLOTS, Sandbox, Unsandboxed, why_unavailable
 from grading.submission import Answer, Submission
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
@@ -76,7 +76,9 @@ class Grader(contextlib.AbstractContextManager):
         """
         if self._reader is None:
             templates = [assignment.template for assignment in self.assignments]
-            reader = Reader(self._sandbox(slot=self._slot), templates)
+            # Nothing of a student's runs there, so a notebook can be read without a sandbox, too.
+            sandbox = Unsandboxed if why_unavailable() else self._sandbox
+            reader = Reader(sandbox(slot=self._slot), templates)
             self._reader = self._cleanup.enter_context(reader)
         try:
             return self._reader.read(path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from grading.assignment import Arrays, Assignment, Exercise, Variant
 from grading.inside.measurement import Measurement, MeasurementError
-from grading.judge import is_close, same_mistake
+from grading.judge import is_close, judge, same_mistake
 from grading.results import Check
 from grading.worker import Limits, Reply, Worker
 
@@ -53,7 +53,10 @@ class Reference:
         if inputs is None:
             key = exercise.name, variant.name if variant else ""
             if key not in self._measured:
-                self._measured[key] = self.measure(exercise, variant, self.inputs(exercise))
+                measured = self.measure(exercise, variant, self.inputs(exercise))
+                if measured.errors and not variant:  # students would pay for it
+                    raise GraderError(f"measuring the solution failed: {measured.first_error}")
+                self._measured[key] = measured
             return self._measured[key]
         source = self._assignment.solution_of(exercise.name)
         source = variant.apply(source) if variant else source
@@ -69,13 +72,22 @@ class Reference:
             raise GraderError(f"measuring the solution failed: {error}") from error
 
     def accepted(self, exercise: Exercise, measured: Measurement) -> list[Measurement]:
-        """What the solution gives, and the right variants of it that give other numbers."""
+        """What the solution gives, and the right variants of it that give other numbers.
+
+        Raises:
+            GraderError: the worker fails, or the solution does not pass.
+        """
         if exercise.tailor:
             tailored = self._measure_tailored(exercise, None, measured)
             return [] if tailored is None or tailored.errors else [tailored]
         variants = self._assignment.variants
         right = [v for v in variants if v.exercise == exercise.name and v.counts]
-        return [self.measure(exercise, variant) for variant in (None, *right)]
+        accepted = [self.measure(exercise, variant) for variant in (None, *right)]
+        for check in judge(exercise.parts, accepted[0], accepted):
+            if not check.passed:  # students would pay for it
+                reason = f"the solution fails {exercise.name}, {check.name}: {check.message}"
+                raise GraderError(reason)
+        return accepted
 
     def explain(
         self,

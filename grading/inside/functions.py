@@ -23,7 +23,10 @@ def measure(data: bytes, exercise: str, sources: list[str]) -> bytes:
     """
     inputs, results = Measurement.from_bytes(data), Measurement()
     try:
-        function = run_cells(exercise, sources)[exercise.replace("-", "_")]
+        name = exercise.replace("-", "_")
+        function = run_cells(exercise, sources).get(name)
+        if not callable(function):
+            raise TypeError(f"{name} is not a function")
     except BaseException as error:  # the student's code may raise anything
         results.errors[""] = describe_error(error)
         return results.to_bytes()

@@ -353,6 +353,17 @@ def test_what_cannot_start_says_why(tmp_path, arguments, error):
     assert error in finished.stderr
 
 
+def test_no_report_overwrites_another(tmp_path, capsys):
+    for student in ("ada", "ben"):
+        (tmp_path / student).mkdir()
+        (tmp_path / student / "homework.ipynb").write_text("")
+    files = [str(tmp_path / student / "homework.ipynb") for student in ("ada", "ben")]
+    assert main(["grade", *files, "--reports", str(tmp_path / "reports")]) == 2
+    said = capsys.readouterr().err
+    assert "two submissions would have the same reports, homework: give the folder" in said
+    assert not (tmp_path / "reports").exists()
+
+
 def test_a_grader_that_fails_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Grader, "protection", property(lambda self: 1 / 0))
     paths = [str(student_path()), str(student_path("pytorch"))]

@@ -50,7 +50,8 @@ def test_one_case_that_fails_costs_no_other(measure):
     [
         ("def add_up(: pass", "SyntaxError: invalid syntax"),
         ("1 / 0", "ZeroDivisionError: division by zero (at `1 / 0`)"),
-        ("def add(x, n): return n", "KeyError: 'add_up'"),
+        ("def add(x, n): return n", "TypeError: add_up is not a function"),
+        ("add_up = 3", "TypeError: add_up is not a function"),
         ("raise SystemExit", "SystemExit (at `raise SystemExit`)"),
     ],
 )
