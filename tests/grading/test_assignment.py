@@ -69,7 +69,7 @@ def test_a_sound_assignment(make):
     ]
     assert toy.solution_of("agent").startswith("# Exercise: agent\nclass Agent:")
     assert MUTANT.apply(toy.solution_of("agent")).endswith("return 2")
-    with pytest.raises(ValueError, match="wrong: 'return 1' stands 0 times in the cell"):
+    with pytest.raises(ValueError, match="wrong: 'return 1' occurs 0 times in the cell"):
         MUTANT.apply(toy.solution_of("loss"))
 
 
@@ -126,7 +126,7 @@ def test_a_sound_assignment(make):
         ),
         (
             {"variants": (dataclasses.replace(MUTANT, hint=""),)},
-            "variant 'wrong' is a mistake: it needs a hint",
+            "variant 'wrong' loses points: it needs a hint",
         ),
     ],
 )

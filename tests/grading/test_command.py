@@ -91,7 +91,7 @@ def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path, framew
     assert reasons["agent"] == ""
     assert "gaps are open" in reasons["loss"]
     assert reasons["play"] == (
-        "no weights were handed in; looked for half.npz, kungfu_weights.npz, or any one .npz file "
+        "no weights were handed in; looked for half.npz, kungfu_weights.npz, or a single .npz file "
         "beside the notebook"
     )
 

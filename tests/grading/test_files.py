@@ -60,9 +60,15 @@ def test_weights_are_found_beside_their_notebook(tmp_path, beside, found):
 @pytest.mark.parametrize(
     ("beside", "looked_for"),
     [
-        ([], "hw.npz, kungfu_weights.npz, or any one .npz file beside the notebook"),
-        (["another.ipynb", "kungfu_weights.npz"], "hw.npz beside the notebook (others share"),
-        (["a.npz", "b.npz"], "hw.npz, kungfu_weights.npz; of a.npz, b.npz none is named so"),
+        ([], "hw.npz, kungfu_weights.npz, or a single .npz file beside the notebook"),
+        (
+            ["another.ipynb", "kungfu_weights.npz"],
+            "hw.npz beside the notebook (other notebooks share",
+        ),
+        (
+            ["a.npz", "b.npz"],
+            "hw.npz, kungfu_weights.npz; found a.npz, b.npz: rename the right one",
+        ),
     ],
 )
 def test_weights_of_nobody_in_particular_are_not_taken(tmp_path, beside, looked_for):

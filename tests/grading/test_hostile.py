@@ -303,4 +303,6 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     )
     _, agent = grade(grader, tmp_path, code)
     assert agent.points == agent.maximum
-    assert "judged by its properties: the solution cannot be made of its parts" in agent.remarks
+    assert (
+        "judged by its properties: the solution cannot be rebuilt from its parts" in agent.remarks
+    )
