@@ -107,7 +107,7 @@ def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path, framework):
     assert report["protection"].startswith("Submissions ran in bubblewrap")
     assert finished.returncode == 1
     assert points(report) == {"agent": 20, "loss": 42, "optimizer": 10, "play": 0}
-    hint = "The entropy's sign: it is positive, and subtracting it from the loss makes the policy"
+    hint = "Check the entropy's sign: entropy is positive, and subtracting it from the loss makes"
     out = tmp_path / "out"
     for text in (
         finished.stdout,
@@ -340,8 +340,8 @@ def test_a_file_is_never_an_option(tmp_path, name):
     [
         (["missing.ipynb"], "there is no file missing.ipynb"),
         (["empty"], "there is no notebook in the folder empty"),
-        (["hw.ipynb", "hw.ipynb", "--attachment", "hw.ipynb"], "for one notebook, got 2 notebooks"),
-        (["hw.ipynb", "--attachment", "hw.npz"], "for one notebook, got no such file"),
+        (["hw.ipynb", "hw.ipynb", "--attachment", "hw.ipynb"], "existing file, got 2 notebooks"),
+        (["hw.ipynb", "--attachment", "hw.npz"], "existing file, got a missing file"),
         (["hw.ipynb", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],
 )

@@ -88,20 +88,20 @@ ONE = npy(np.ones(4, np.float32))
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([], "holds nothing, expected were arr_0, arr_1"),
-        ([("../arr_0.npy", ONE)], "holds '../arr_0', expected were arr_0, arr_1"),
+        ([], "holds nothing, expected arr_0, arr_1"),
+        ([("../arr_0.npy", ONE)], "holds '../arr_0', expected arr_0, arr_1"),
         ([("/tmp/arr_0.npy", ONE)], "without names"),
         ([("\x1b[2Jarr_0.npy", ONE)], r"holds '\x1b[2Jarr_0'"),
         ([("weights.npy", ONE)], "holds 'weights', expected"),
         ([("weights.pkl", ONE)], "holds 'weights.pkl', expected"),
         ([("arr_0.npy", ONE), ("arr_2.npy", ONE)], "holds 'arr_0', 'arr_2', expected"),
-        ([(f"arr_{i}.npy", b"") for i in range(1001)], "arr_0 of the weights file is no array"),
+        ([(f"arr_{i}.npy", b"") for i in range(1001)], "arr_0 of the weights file is not an array"),
         ([("arr_0.npy", npy(np.ones(4)))], "arr_0 holds float64, expected float16 or float32"),
         ([("arr_0.npy", npy(np.ones(4, int)))], "arr_0 holds int64, expected"),
         ([("arr_0.npy", npy(np.ones(4, np.complex64)))], "arr_0 holds complex64, expected"),
         ([("arr_0.npy", npy(np.array([1, np.nan], np.float32)))], "arr_0 holds NaN or infinity"),
-        ([("arr_0.npy", npy(np.array([np.inf], np.float16)))], "float16 ends at 65,504"),
-        ([("arr_0.npy", b"PK not npy")], "arr_0 of the weights file is no array"),
+        ([("arr_0.npy", npy(np.array([np.inf], np.float16)))], "the largest float16 is 65,504"),
+        ([("arr_0.npy", b"PK not npy")], "arr_0 of the weights file is not an array"),
         ([("arr_0.npy", ONE[:60])], "damaged: EOF"),
         ([("arr_0.npy", ONE[:-1])], "damaged: EOF"),
         ([("arr_0.npy", b"\x93NUMPY\x03\x00" + ONE[8:])], "damaged"),
@@ -126,7 +126,7 @@ def test_shapes_that_lie(read, tmp_path, shape):
 def test_duplicates(read, tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE), ("arr_0.npy", ONE)])
-    with pytest.raises(PlayError, match="holds 'arr_0', expected were arr_0, arr_1"):
+    with pytest.raises(PlayError, match="holds 'arr_0', expected arr_0, arr_1"):
         read(path)
 
 
@@ -142,7 +142,7 @@ def test_nothing_is_unpickled(read, tmp_path, monkeypatch):
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps([Bomb()]))
     with pytest.raises(PlayError, match="damaged: Object arrays cannot be loaded"):
         read(tmp_path / "objects.npz")
-    with pytest.raises(PlayError, match=r"is no \.npz file: write it with np.savez_compressed"):
+    with pytest.raises(PlayError, match=r"is not an \.npz file: write it with np.savez_compressed"):
         read(tmp_path / "pickle.npz")
     assert not (tmp_path / "unpickled").exists()
 
@@ -179,7 +179,7 @@ def test_truncated_files(read, tmp_path):
         with pytest.raises(PlayError, match="damaged"):
             read(path)
     path.write_bytes(b"")
-    with pytest.raises(PlayError, match=r"is no \.npz file"):
+    with pytest.raises(PlayError, match=r"is not an \.npz file"):
         read(path)
 
 
@@ -384,7 +384,7 @@ def test_points_rise_linearly(score, points):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, and there are 0 to 13"),
+        (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, expected 0 to 13"),
         (LAST, "return -outputs.astype(int) - 1", "and there are 0 to 13"),
         (LAST, "return outputs", "3 integers, one for each game, got float32 of shape (3,)"),
         (LAST, "return outputs.astype(int)[1:]", "got int64 of shape (2,)"),
@@ -410,7 +410,10 @@ def test_agents_that_break_the_rules(worker, weights, old, new, message):
         ("os._exit(3)", "cannot play: the process ended: exit code 3"),
         ("time.sleep(1000)", "cannot play: it ran longer than 1 s"),
         ("print('x' * 2_200_000)", "cannot play: its output exceeded"),
-        ("play_numpy.Player.act = lambda *_: bytes(32)", "3 actions were expected, 32 bytes came"),
+        (
+            "play_numpy.Player.act = lambda *_: bytes(32)",
+            "expected 3 actions as int64, got 32 bytes",
+        ),
         ("play_numpy.Player.act = lambda *_: {'score': 10_000}", "bytes-like object is required"),
     ],
 )
@@ -435,7 +438,7 @@ def test_a_policy_that_needs_no_weights_is_flagged_and_not_marked_down(worker, w
     assert result.points == 8
     assert result.remarks == (
         "with shuffled weights the agent plays about as well: the mean of 2 games is 1,050. "
-        "Is it the network that plays?",
+        "Does the network choose the actions?",
     )
 
 
@@ -450,7 +453,7 @@ def test_a_video_of_another_game_is_not_shown(worker, weights):
     result = play_in(worker, [AGENT], weights, rules, seed=1)
     assert (result.points, result.video) == (8, None)
     assert result.remarks[-1] == (
-        "no video: played again, the best game brought 7 points and not 1,200"
+        "no video: the replay of the best game scored 7 points instead of 1,200"
     )
 
 
