@@ -44,7 +44,7 @@ MAX_LISTED = 10  # cells or lines in a remark
 _HEADING = re.compile(rf"^{EXERCISE.pattern}\b", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import|from) .*", re.MULTILINE)
 _GAP = re.compile(r"[^#]*<YOUR CODE")
-_TRANSPARENT = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
+_SKIPPED_MAGICS = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
@@ -395,7 +395,7 @@ def _normalise(source: str) -> str:
 
 
 def _read_statements(cell: CodeCell) -> Iterator[Statement]:
-    magics = _TRANSPARENT.match(cell.source)[0]
+    magics = _SKIPPED_MAGICS.match(cell.source)[0]
     source = "\n" * magics.count("\n") + cell.source[len(magics) :]
     if source.lstrip().startswith("%%"):
         raise SyntaxError(f"it begins with {source.split(maxsplit=1)[0]}")

@@ -34,7 +34,7 @@ LIMITS = Limits(call_seconds=5, total_seconds=60)
 
 @pytest.fixture(scope="module")
 def read(kit):
-    """Reads a weights file as grading does, in a worker."""
+    """Reads a weights file in a worker, like grading."""
     with start(kit) as worker:
         yield lambda path: read_weights(path, worker)
 
@@ -110,13 +110,13 @@ ONE = npy(np.ones(4, np.float32))
         ([("arr_0.npy", with_header("__import__('os').abort()"))], "damaged"),
     ],
 )
-def test_archives_of_something_else(read, tmp_path, members, message):
+def test_other_archives(read, tmp_path, members, message):
     with pytest.raises(PlayError, match=re.escape(message)):
         read(archive(tmp_path / "w.npz", members))
 
 
 @pytest.mark.parametrize("shape", ["(10**9,)", "(1000000000, 1000000000)", "(-2, -2)", "(0, -1)"])
-def test_shapes_that_lie(read, tmp_path, shape):
+def test_false_shapes(read, tmp_path, shape):
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
     path = archive(tmp_path / "w.npz", [("arr_0.npy", with_header(header, bytes(16)))])
     with pytest.raises(PlayError, match="damaged"):
@@ -148,7 +148,7 @@ def test_nothing_is_unpickled(read, tmp_path, monkeypatch):
 
 
 def declare(path: Path, size: int) -> None:
-    """Changes the unpacked size that an archive declares of its one member."""
+    """Changes the unpacked size that an archive declares for its only member."""
     data = bytearray(path.read_bytes())
     struct.pack_into("<I", data, data.rindex(b"PK\x01\x02") + 24, size)
     path.write_bytes(data)
@@ -164,7 +164,7 @@ def test_bombs_are_not_unpacked(read, tmp_path):
         read(path)
 
 
-def test_a_member_shorter_than_declared_is_what_it_is(read, tmp_path):
+def test_a_member_may_be_shorter_than_declared(read, tmp_path):
     path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE)])
     declare(path, MAX_WEIGHT_BYTES // 2)
     (array,) = read(path)
@@ -232,7 +232,7 @@ def make_player(weights, sources, n_games, obs_shape, n_actions):
     start(Player(agent, n_games, obs_shape, frame_axis=-1 if is_last else 0))
 """
 
-# Its memory counts ticks; it plays what the newest frame shows if its first weight is 0.
+# Its memory counts ticks; if its first weight is 0, it plays the action in the newest frame.
 AGENT = """
 import os, time
 import numpy as np
@@ -253,9 +253,9 @@ STEP = "t = int(memory[0][0])"
 
 
 class GuessingGames:
-    """Each frame shows the action that brings 100 points; game i ends after 10 + i ticks.
+    """Each frame shows the action that earns 100 points; game i ends after 10 + i ticks.
 
-    What is over goes on, with many points that must not count.
+    Finished games continue, with many points that must not count.
     """
 
     def __init__(self, generator, n_games):
@@ -319,7 +319,7 @@ def kit(tmp_path_factory):
 
 
 @each_framework
-def test_the_games_have_the_time_that_is_promised(framework):
+def test_the_games_have_their_documented_time(framework):
     assert rules_of(framework).seconds == PlayRules.seconds == 1200
 
 
@@ -344,7 +344,7 @@ def rules_of(framework) -> PlayRules:
 
 
 def play_in(worker, sources, weights, rules, seed):
-    """Plays in one worker, that of the games with shuffled weights included."""
+    """Plays all games, including those with shuffled weights, in one worker."""
     stage = Stage(
         sources=sources, attachment=weights, seed=seed, start_worker=lambda seconds: worker
     )
@@ -385,7 +385,7 @@ def test_points_rise_linearly(score, points):
     ("old", "new", "message"),
     [
         (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, expected 0 to 13"),
-        (LAST, "return -outputs.astype(int) - 1", "and there are 0 to 13"),
+        (LAST, "return -outputs.astype(int) - 1", "expected 0 to 13"),
         (LAST, "return outputs", "3 integers, one for each game, got float32 of shape (3,)"),
         (LAST, "return outputs.astype(int)[1:]", "got int64 of shape (2,)"),
         (LAST, "return outputs.astype(int)[:, None]", "got int64 of shape (3, 1)"),
@@ -417,7 +417,7 @@ def test_agents_that_break_the_rules(worker, weights, old, new, message):
         ("play_numpy.Player.act = lambda *_: {'score': 10_000}", "bytes-like object is required"),
     ],
 )
-def test_agents_that_end_in_the_middle(kit, weights, action, message):
+def test_agents_that_end_during_a_game(kit, weights, action, message):
     agent = AGENT.replace(STEP, f"{STEP}\n        import play_numpy\n        if t == 5: {action}")
     with start(kit, dataclasses.replace(LIMITS, call_seconds=1)) as worker:
         result = play_in(worker, [agent], weights, GUESSING, seed=1)
@@ -432,7 +432,7 @@ def test_all_games_together_are_bounded(worker, weights):
     assert (result.points, result.message) == (0, "the games took longer than 0.3 s")
 
 
-def test_a_policy_that_needs_no_weights_is_flagged_and_not_marked_down(worker, weights):
+def test_a_policy_without_weights_is_flagged_but_keeps_its_points(worker, weights):
     scripted = AGENT.replace(" + self.weights[0]", "")
     result = play_in(worker, [scripted], weights, GUESSING, seed=1)
     assert result.points == 8
@@ -442,13 +442,13 @@ def test_a_policy_that_needs_no_weights_is_flagged_and_not_marked_down(worker, w
     )
 
 
-def test_no_weights_no_games(worker, tmp_path):
+def test_without_weights_nothing_is_played(worker, tmp_path):
     result = play_in(worker, [AGENT], tmp_path / "w.npz", GUESSING, seed=1)
     assert (result.points, result.video) == (0, None)
     assert result.message == "the weights file cannot be read: No such file or directory"
 
 
-def test_a_video_of_another_game_is_not_shown(worker, weights):
+def test_a_replay_with_another_score_is_not_shown(worker, weights):
     rules = dataclasses.replace(GUESSING, record=lambda seed, actions: (7.0, b"video"))
     result = play_in(worker, [AGENT], weights, rules, seed=1)
     assert (result.points, result.video) == (8, None)
@@ -459,7 +459,7 @@ def test_a_video_of_another_game_is_not_shown(worker, weights):
 
 # ------------------------------------------------------------------------------------- Kung-Fu
 
-# Any difference in what it sees or remembers makes another action.
+# Any difference in its observations or memory changes its actions.
 HASHING_AGENT = """
 import zlib
 import numpy as np
@@ -480,14 +480,14 @@ class Agent:
 
 
 def notebook_env(framework):
-    """Makes the game by the solution's own cell."""
+    """Makes the game with the solution's own cell."""
     namespace = {"gym": gym, "ale_py": ale_py, "PreprocessAtari": PreprocessAtari}
     (cell,) = solution_cells("make-env", framework=framework)
     exec(cell.source, namespace)
     return namespace["env"]
 
 
-@pytest.mark.parametrize("framework", TRACKS)  # the agent is of NumPy
+@pytest.mark.parametrize("framework", TRACKS)  # the agent uses NumPy
 def test_agents_see_what_the_notebook_shows_them(worker, weights, framework):
     recorded, rules = [], rules_of(framework)
 
@@ -515,13 +515,13 @@ def test_agents_see_what_the_notebook_shows_them(worker, weights, framework):
         assert (terminated or truncated) == (t == len(actions) - 1)
         score += reward / env.reward_scale
     assert score == pytest.approx(rules.record(seed, actions)[0])
-    assert result.remarks == ()  # this was the score when it was played
+    assert result.remarks == ()  # the replay had the same score
     assert score > 0
 
 
 # ------------------------------------------------------------------------------ the solutions
 
-# Of the weights in their order; the actor's head is at `LOGITS` and behind it.
+# The shapes of the weights, in order; the actor's head starts at `LOGITS`.
 SHAPES = {
     "tensorflow": [
         *((3, 3, 4, 32), (32,), (3, 3, 32, 32), (32,), (3, 3, 32, 32), (32,), (512, 256), (256,)),
@@ -536,7 +536,7 @@ LOGITS = {"tensorflow": 11, "pytorch": 12}
 
 
 class ShortGames(games.KungFuGames):
-    """The first 30 ticks of games."""
+    """Games that end after 30 ticks."""
 
     def reset(self):
         self.ticks = 0
@@ -558,11 +558,11 @@ def play_short_games(worker, framework, path, n_games=2, edit=("", "")):
     """Plays the solution's agent with some weights; returns the result and one game's actions.
 
     Args:
-        worker: plays.
-        framework: whose solution.
-        path: of the weights.
-        n_games: how many.
-        edit: what to replace in the agent's cell, and by what.
+        worker: where to play.
+        framework: the solution's framework.
+        path: the path of the weights.
+        n_games: the number of games.
+        edit: an old text in the agent's cell, and the new text.
     """
     recorded, rules = [], rules_of(framework)
     rules = dataclasses.replace(
