@@ -297,10 +297,12 @@ def judge_exercise(
     checks = judge(exercise.parts, measured, accepted)
     remarks = ()
     if exercise.tailor and not accepted:
-        remarks = ("judged by its properties: the solution cannot be rebuilt from its parts",)
+        remarks = (
+            "judged by its properties: the solution cannot be rebuilt from the answer's parts",
+        )
     elif exercise.tailor and differs(exercise, checks, measured, accepted):
         remarks = (
-            "judged by its properties: the solution rebuilt from its parts gives other numbers",
+            "judged by its properties: the solution rebuilt from the answer's parts differs",
         )
     checks = reference.explain(exercise, checks, measured, accepted)
     return ExerciseResult(exercise.name, tuple(checks), remarks=remarks)

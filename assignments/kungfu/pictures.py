@@ -40,9 +40,9 @@ def draw_broadcast() -> bytes:
     axes = _sheet(470)
     _text(axes, 30, 44, "Targets minus values of two games", TITLE, ha="left", weight="bold")
     _text(axes, 235, 100, "Shape (n,)", color=OWN, weight="bold")
-    _text(axes, 235, 132, "each game with itself", SMALL, OWN)
+    _text(axes, 235, 132, "each game on its own", SMALL, OWN)
     _text(axes, 620, 100, "Shape (n, 1)", color=WRONG_LINE, weight="bold")
-    _text(axes, 620, 132, "every game with every other", SMALL, WRONG_LINE)
+    _text(axes, 620, 132, "all pairs of games", SMALL, WRONG_LINE)
 
     for y, words in ((190, "Target"), (278, "− Value")):
         _text(axes, 120, y, words, SMALL, ha="right")

@@ -304,5 +304,6 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     _, agent = grade(grader, tmp_path, code)
     assert agent.points == agent.maximum
     assert (
-        "judged by its properties: the solution cannot be rebuilt from its parts" in agent.remarks
+        "judged by its properties: the solution cannot be rebuilt from the answer's parts"
+        in agent.remarks
     )
