@@ -28,7 +28,7 @@ def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
     (tmp_path / planted).write_text("")
     finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
     assert finished.returncode == 4
-    assert f"would run, {planted.partition('/')[0]}, which" in finished.stderr
+    assert f"come with it: {planted.partition('/')[0]}. The" in finished.stderr
     assert "python -m grading grade FILE" in finished.stderr
 
 
