@@ -1,4 +1,4 @@
-"""Judges measurements of a submission by those of the solution.
+"""Judges the measurements of a submission against those of the solution.
 
 No student code runs here: arrays come in, verdicts go out.
 """

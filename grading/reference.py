@@ -19,7 +19,7 @@ LIMITS = Limits(total_seconds=float("inf"))
 
 
 class GraderError(RuntimeError):
-    """The grader itself failed: this says nothing of the submission; trying again may help."""
+    """The grader itself failed, whatever the submission; trying again may help."""
 
 
 class Reference:

@@ -11,10 +11,10 @@ code that defines these names in the submission, in one cell or in several, anyw
 3.  The student's statements up to the answer run, in order, if they bind its names, or if they bind
     a name that one of these statements reads, and so on. Imports of `*` and from `__future__`
     always run.
-4.  Two kinds of statements never run. Those that bind a name that the solution defines before the
-    exercise, or in another exercise: such code comes from the solution. And loops: a loop does
-    work, it defines nothing. But a notebook made from another template keeps its own functions,
-    because its answers may rely on them.
+4.  A statement never runs if it binds a name that the solution defines before the exercise or in
+    another exercise, because such code comes from the solution. But a notebook made from another
+    template keeps its own functions, because its answers may rely on them. Loops never run either:
+    a loop does work, but defines nothing.
 
 So a `pool.interact()` beside an answer does no harm, nor do the imports of an old template. Code
 that does not run is listed. IPython's magics become calls, as in IPython, and no answer needs a

@@ -299,9 +299,8 @@ class Worker:
             code = self._process.wait(SETTLE_SECONDS)
         except subprocess.TimeoutExpired:
             return "the process closed its pipes"
-        number = (
-            -code if code < 0 else code - 128
-        )  # like a shell, the sandbox reports signal n as 128 + n
+        # Like a shell, the sandbox reports signal n as 128 + n.
+        number = -code if code < 0 else code - 128
         how = signal.strsignal(number) if number in signal.valid_signals() else f"exit code {code}"
         return f"the process ended: {how}"
 
