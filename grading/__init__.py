@@ -1,9 +1,9 @@
-"""The autograder: cuts student notebooks out of solutions, and grades what comes back.
+"""The autograder: makes student notebooks from solutions, and grades what comes back.
 
-It knows nothing of any particular assignment: what is specific stands in the project's
-`pyproject.toml`, in the table `[tool.grading]`.
+It knows nothing about any particular assignment: assignments are modules in `assignments/`, and the
+project's settings are in the table `[tool.grading]` of `pyproject.toml`.
 """
 
 
 class UsageError(Exception):
-    """The command cannot start: the message says what was given and what was expected."""
+    """The command cannot start; the message says what was given and what was expected."""

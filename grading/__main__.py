@@ -11,15 +11,15 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0 when all is well, 1 when the command found something wrong with what it
-        was given, 2 when it could not start; `grade` has more, see `grading.results`.
+        The exit code: 0 for success, 1 if the command found something wrong with its input, 2 if it
+        could not start. `grade` has more codes; see `grading.results`.
     """
     parser = argparse.ArgumentParser(prog="python -m grading", description="The autograder.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     release.add_command(commands)
     command.add_command(commands)
     words = sys.argv[1:] if argv is None else argv
-    # A submission may be called --no-sandbox: what exists as a file is never an option.
+    # A submission may be called --no-sandbox: the name of an existing file is never an option.
     arguments = parser.parse_args(
         [f"./{w}" if w[:1] == "-" and os.path.lexists(w) else w for w in words]
     )

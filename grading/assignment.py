@@ -1,8 +1,8 @@
-"""What an assignment says of itself: its exercises, how they are judged, and what they are worth.
+"""The schema of an assignment: its exercises, how they are judged, and what they are worth.
 
-An assignment is a solution notebook and a Python module, or package, in `assignments/` that defines
-`ASSIGNMENTS`, a tuple of `Assignment`. Nothing else lists them. How to write one is told in
-`docs/new-assignment.md`.
+An assignment is a solution notebook and a Python module or package in `assignments/` that defines
+`ASSIGNMENTS`, a tuple of `Assignment`. There is no other list of assignments. How to write one is
+explained in `docs/new-assignment.md`.
 """
 
 import functools
@@ -28,7 +28,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class AssignmentError(UsageError):
-    """An assignment contradicts itself; the message says what was found and what was expected."""
+    """An assignment contradicts itself; the message says what was found and expected."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Part:
     """A part of an exercise that earns points of its own.
 
     Attributes:
-        name: how reports and variants call it.
-        title: what it is about, in the student's words.
+        name: its name in reports and variants.
+        title: what it is about, in words that students know.
         points: what it is worth.
-        judge: takes what was measured of the submission and of each accepted solution, with the
-            inputs among it as `inputs/NAME`; returns why the part fails, "" if it holds. Whatever
-            it raises over a submission is a failure too.
-        evidence: picks the arrays that the judgement rests on. Two wrong answers are the same
-            mistake in this part if these are equal. May raise KeyError where nothing was measured.
-        is_given: whether the student's notebook comes with it; a template that leaves it out is not
-            the student's fault.
+        judge: takes the measurements of the submission and of each accepted solution, which include
+            the inputs as `inputs/NAME`; returns why the part fails, "" if it passes. An exception
+            counts as a failure, too.
+        evidence: returns the arrays that the verdict is based on. Two wrong answers make the same
+            mistake in this part if these are equal. May raise KeyError if nothing was measured.
+        is_given: whether the student's notebook already contains it. Students whose template left
+            it out lose no points.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Fit:
-    """An alternative measurement, made to fit another answer of the same student.
+    """An alternative measurement that fits another answer of the same student.
 
-    The better of the two counts, so that nobody pays twice for one habit.
+    The better of the two counts, so that one habit does not cost points twice.
 
     Attributes:
-        exercise: the other one, which comes before.
-        change: takes the inputs and what was measured of the other answer; returns inputs that fit
-            it, or nothing if they fit anyway.
-        excuses: the other exercise's parts that ask for the usual way; a template that does not ask
-            for it leaves them out.
-        remark: says that the fitted measurement is the one that was judged.
+        exercise: the other exercise, which must come first.
+        change: takes the inputs and the measurement of the other answer; returns inputs that fit
+            that answer, or nothing if the usual inputs do.
+        excuses: the other exercise's parts that require the usual way. They cost nothing if the
+            student's template does not require it.
+        remark: tells the teacher that the alternative measurement was judged.
     """
 
     exercise: str
@@ -82,13 +82,13 @@ class Exercise:
     """How an exercise is graded.
 
     Attributes:
-        name: as in `# Exercise: name`, and what `Assignment.measure` is told.
-        parts: what it is worth.
-        inputs: draws what to measure with, arrays by name.
-        tailor: takes the inputs and what was measured of a submission; returns inputs with which
-            the solution shows what it would do in the submission's place, or nothing where it
-            cannot. By default the solution is measured with the same inputs as everybody.
-        fit: how it may be measured, too.
+        name: as in `# Exercise: name`; also passed to `Assignment.measure`.
+        parts: the parts that earn points.
+        inputs: draws the inputs of the measurement, arrays by name.
+        tailor: takes the inputs and the measurement of a submission; returns inputs that put the
+            solution in the submission's place, or nothing if that is impossible. By default, the
+            solution gets the same inputs as every submission.
+        fit: an alternative measurement.
     """
 
     name: str
@@ -100,15 +100,15 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Variant:
-    """The solution with an edit, which is right too or a known mistake, a *mutant*.
+    """An edit of the solution: another right answer, or a known mistake (a *mutant*).
 
     Attributes:
-        name: what is done differently.
-        exercise: of which exercise.
-        edits: pairs of old and new text; each old text stands in the solution's cell exactly once.
-        counts: whether it is right, with other numbers than the solution's.
-        loses: the parts that a mutant fails, by name.
-        hint: what to tell a student whose numbers are a mutant's.
+        name: what it does differently.
+        exercise: the exercise that it edits.
+        edits: pairs of old and new text; each old text occurs exactly once in the solution's cell.
+        counts: whether it is right although its numbers differ from the solution's.
+        loses: the names of the parts that a mutant fails.
+        hint: what to tell a student whose numbers match the mutant's.
     """
 
     name: str
@@ -119,11 +119,11 @@ class Variant:
     hint: str = ""
 
     def apply(self, source: str) -> str:
-        """Returns the edited source; raises ValueError where an edit does not fit."""
+        """Returns the edited source; raises ValueError if an edit does not fit."""
         for old, new in self.edits:
             if source.count(old) != 1:
                 raise ValueError(
-                    f"{self.name}: {old!r} stands {source.count(old)} times in the cell"
+                    f"{self.name}: {old!r} occurs {source.count(old)} times in the cell"
                 )
             source = source.replace(old, new)
         return source
@@ -131,13 +131,14 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a trial is given.
+    """What a trial has to work with.
 
     Attributes:
-        sources: what defines the answer, in order.
-        attachment: the file that was handed in with the notebook.
-        seed: of all that the trial draws.
-        start_worker: starts a fresh worker, of so many seconds in all, which ends with the trial.
+        sources: the code that defines the answer, in order.
+        attachment: the file handed in with the notebook.
+        seed: the seed of everything that the trial draws.
+        start_worker: starts a fresh worker with this time limit in seconds, for all calls together.
+            The worker ends with the trial.
     """
 
     sources: Sequence[str]
@@ -148,13 +149,13 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
-        points: what it earned.
-        message: why, for the student.
-        remarks: what a teacher may want to know.
-        video: something to look at, MP4.
+        points: the points earned.
+        message: the reason, for the student.
+        remarks: notes for the teacher.
+        video: a video to show, MP4.
     """
 
     points: float = 0.0
@@ -165,15 +166,15 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What an answer is put through as a whole, such as games, by code of the assignment's own.
+    """A test of a whole answer, such as playing games, that the assignment itself runs.
 
     Attributes:
-        name, title: as of a `Part`.
+        name, title: as in `Part`.
         points: the most that it can earn.
-        exercise: whose answer takes part.
+        exercise: the exercise whose answer is tested.
         attachment: the file that the notebook writes and students hand in with it, `NAME.ending`.
-        missing: what to say where it was not handed in.
-        run: puts the answer through it.
+        missing: what to say if the file was not handed in.
+        run: runs the trial.
     """
 
     name: str
@@ -190,22 +191,22 @@ class Assignment:
     """An assignment, in one framework.
 
     Attributes:
-        name: as reports call it.
+        name: its name in reports.
         solution: the solution notebook.
         exercises: in the notebook's order.
         variants: right answers and mutants.
-        trials: what answers are put through beyond that.
+        trials: further tests of whole answers.
         given: ids of the solution's cells whose imports and definitions answers may use.
-        inside: files and folders that workers can import; they hold no answers.
-        measure: `module:function` among them, or among those of `grading/inside/`, that measures:
-            see `grading/inside/functions.py`, which is the default.
+        inside: files and folders that workers can import; they must not contain answers.
+        measure: the function that measures an answer, as `module:function`, in a module of `inside`
+            or `grading/inside/`. The default, in `grading/inside/functions.py`, is an example.
         requires: modules that must be installed.
-        environment: variables of every worker.
-        hidden: packages of this Python that no answer needs, and that could help to cheat.
-        pictures: for some hints what draws a picture of the idea, PNG.
+        environment: environment variables of every worker.
+        hidden: installed packages that no answer needs and that could help students to cheat.
+        pictures: functions that draw a picture (PNG) of a hint's idea, by hint.
 
     Raises:
-        AssignmentError: it contradicts itself.
+        AssignmentError: the assignment contradicts itself.
     """
 
     name: str
@@ -242,10 +243,10 @@ class Assignment:
 
     @functools.cached_property
     def template(self) -> Template:
-        """What the solution notebook asks for and gives.
+        """What the solution notebook asks for and provides.
 
         Raises:
-            AssignmentError: it cannot be read, or its exercises are others than these.
+            AssignmentError: it cannot be read, or its exercises are not the assignment's.
         """
         try:
             template = read_template(self.solution.read_bytes(), self.given)
@@ -265,7 +266,7 @@ class Assignment:
         return next(exercise for exercise in self.exercises if exercise.name == name)
 
     def part_names(self) -> list[tuple[str, str]]:
-        """Returns exercise and name of every part, trials included, in order."""
+        """Returns the exercise and the name of every part, including trials, in order."""
         parts = [(e.name, part.name) for e in self.exercises for part in e.parts]
         return [*parts, *((trial.name, trial.name) for trial in self.trials)]
 
@@ -285,7 +286,7 @@ class Assignment:
         if unknown := sorted(variant.loses - {*parts}):
             raise self._error(f"{what} loses {', '.join(unknown)}, expected some of {parts}")
         if variant.loses and (variant.counts or not variant.hint):
-            raise self._error(f"{what} is a mistake: it needs a hint, and cannot count as right")
+            raise self._error(f"{what} loses points: it needs a hint and cannot count as right")
 
     def _error(self, words: str) -> AssignmentError:
         return AssignmentError(f"assignment {self.name}: {words}")
@@ -296,7 +297,7 @@ def all_assignments() -> tuple[Assignment, ...]:
     """Returns the assignments of all modules in `assignments/`.
 
     Raises:
-        AssignmentError: there is none, or a module defines none.
+        AssignmentError: there are no assignments, or a module defines none.
     """
     if sys.path[0] != str(ROOT):  # first, or an installed package of the same name would win
         sys.path.insert(0, str(ROOT))

@@ -1,6 +1,7 @@
 """`python -m grading grade SUBMISSION …`: grades notebooks one by one, and folders of them.
 
-Nothing of a submission runs outside the sandbox, whatever lies beside it, and none is changed.
+Student code runs only in the sandbox. Files beside a submission never run, and no submission is
+changed.
 """
 
 import argparse
@@ -30,11 +31,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a notebook, or a folder"
     )
     parser.add_argument(
-        "--attachment", type=Path, metavar="FILE", help="what was handed in with the one notebook"
+        "--attachment", type=Path, metavar="FILE", help="the file handed in with the notebook"
     )
-    parser.add_argument("--reports", type=Path, metavar="FOLDER", help="write reports for each")
-    parser.add_argument("--seed", type=int, help="repeat the grading that had this seed")
-    parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap: a risk")
+    parser.add_argument(
+        "--reports", type=Path, metavar="FOLDER", help="write reports for each notebook"
+    )
+    parser.add_argument("--seed", type=int, help="repeat a grading by its seed")
+    parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap (risky)")
     parser.set_defaults(run=_run)
 
 
@@ -42,8 +45,8 @@ def _run(arguments: argparse.Namespace) -> int:
     submissions = list(_find_submissions(arguments.submissions))
     attachment = arguments.attachment
     if attachment and (len(submissions) > 1 or not os.path.lexists(attachment)):
-        found = f"{len(submissions)} notebooks" if len(submissions) > 1 else "no such file"
-        raise UsageError(f"--attachment takes one file for one notebook, got {found}")
+        found = f"{len(submissions)} notebooks" if len(submissions) > 1 else "a missing file"
+        raise UsageError(f"--attachment needs a single notebook and an existing file, got {found}")
     names = [str(name) for _, name in submissions]
     if arguments.reports and (twice := sorted({n for n in names if names.count(n) > 1})):
         raise UsageError(
@@ -56,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for path, name in submissions:
             try:
                 report = grader.grade(path, attachment)
-            except Exception as error:  # whatever it is, no student must pay for it
+            except Exception as error:  # no failure of the grader may cost a student points
                 reason = clean(f"{type(error).__name__}: {error}")
                 print(f"{clean(str(path))}: the grader failed: {reason}", file=sys.stderr)
                 codes.append(EXIT_GRADER_FAILED)
@@ -69,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _which(arguments: argparse.Namespace) -> int:
-    """Prints a solution's name; needs none of what its assignment needs."""
+    """Prints the solution's name; works without the assignment's packages."""
     solutions = sorted((ROOT / "solutions").glob("*.ipynb"))
     templates = [read_template(solution.read_bytes()) for solution in solutions]
     sandbox = Unsandboxed() if why_unavailable() else Sandbox()
@@ -79,10 +82,10 @@ def _which(arguments: argparse.Namespace) -> int:
 
 
 def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yields each notebook, and where its reports go, without an ending.
+    """Yields each notebook, and the path of its reports without an ending.
 
     Raises:
-        UsageError: there is no such file, or a folder holds no notebook.
+        UsageError: a file does not exist, or a folder contains no notebook.
     """
     for path in given:
         if not os.path.lexists(path):
@@ -102,10 +105,10 @@ def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 
 def require_sandbox(is_waived: bool) -> None:
-    """Refuses to go on without a sandbox.
+    """Makes sure that there is a sandbox.
 
     Raises:
-        UsageError: there is none, and nobody has waived it.
+        UsageError: there is none, and it was not waived.
     """
     if not is_waived and (reason := why_unavailable()):
         raise UsageError(
@@ -115,12 +118,12 @@ def require_sandbox(is_waived: bool) -> None:
 
 
 def write_reports(report: Report, grader: Grader, path: Path) -> None:
-    """Writes all forms of a report beside each other, each whole or not at all.
+    """Writes a report in every format, each file completely or not at all.
 
     Args:
-        report: what was found.
-        grader: knows the pictures that belong to hints.
-        path: the files' name, without the ending that says which form it is.
+        report: the results.
+        grader: has the pictures that belong to hints.
+        path: the path of the files without their endings, which depend on the format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     assignment = next(a for a in grader.assignments if a.name == report.assignment)

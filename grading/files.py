@@ -9,18 +9,18 @@ from grading import UsageError
 
 
 class UnreadableError(ValueError):
-    """A file is not what it should be, or cannot be read; the message is for its author."""
+    """A file is not what it should be, or cannot be read; the message is for the student."""
 
 
 def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> bytes:
     """Reads a file that somebody else made.
 
     Raises:
-        UnreadableError: it is a link, a pipe or a device, too large, or not to be read.
+        UnreadableError: it is a link, a pipe or a device, too large, or unreadable.
     """
 
     def open_unfollowed(name, flags):
-        # A link could show any file of the teacher's, and a FIFO would be waited for.
+        # A link could lead to any of the teacher's files, and opening a FIFO would block.
         return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
     try:
@@ -41,23 +41,23 @@ def read_regular_file(path: Path, max_bytes: int, what: str = "this file") -> by
 
 
 def find_attachment(notebook: Path, written_name: str) -> tuple[Path | None, str]:
-    """Finds the file that was handed in with a notebook.
+    """Finds the file handed in with a notebook.
 
     Args:
         notebook: the submission.
         written_name: the file that the assignment's notebook writes.
 
     Returns:
-        The file of the notebook's own name, or, where no other notebook shares the folder, the one
-        of the written name, or the only one of its kind; and, if there is none, what was looked
-        for.
+        The file with the notebook's own name. If no other notebook shares the folder, the file with
+        the written name, or else the only one with its ending, will do. If there is none of these,
+        None and what was looked for.
     """
     ending = Path(written_name).suffix
     own = notebook.with_suffix(ending)
     if os.path.lexists(own):
         return own, ""
     if len(list(notebook.parent.glob("*.ipynb"))) > 1:
-        return None, f"{own.name} beside the notebook (others share its folder)"
+        return None, f"{own.name} beside the notebook (other notebooks share its folder)"
     if os.path.lexists(notebook.parent / written_name):
         return notebook.parent / written_name, ""
     looked_for = f"{own.name}, {written_name}"
@@ -66,15 +66,15 @@ def find_attachment(notebook: Path, written_name: str) -> tuple[Path | None, str
         return found[0], ""
     if found:
         names = ", ".join(path.name for path in found[:5])
-        return None, f"{looked_for}; of {names} none is named so, and one must be chosen"
-    return None, f"{looked_for}, or any one {ending} file beside the notebook"
+        return None, f"{looked_for}; found {names}: rename the right one"
+    return None, f"{looked_for}, or a single {ending} file beside the notebook"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; what stood at its path is replaced, a link too.
+    """Writes a file completely or not at all; replaces what is at its path, even a link.
 
     Raises:
-        UsageError: there is no folder to write it to.
+        UsageError: its folder does not exist.
     """
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")

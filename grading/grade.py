@@ -1,8 +1,8 @@
-"""Grades submissions: answers are measured in a sandbox, and judged here.
+"""Grades submissions: answers are measured in a sandbox and judged here.
 
-Three kinds of workers, all sandboxed. The *reader* finds the answers in a notebook. The *student's*
-worker runs the answers and nothing of the solution's. The *reference's* runs the solution, and
-nothing of a student's; see `reference`. Both are given the same inputs, drawn from the seed.
+There are three kinds of workers, all sandboxed. The *reader* finds the answers in a notebook. The
+*student's* worker runs the answers and has no access to the solution. The *reference's* worker runs
+the solution and no student code; see `reference`. Both get the same inputs, drawn from the seed.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ from grading.submission import Answer, Submission
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
 START_ATTEMPTS = 3
-FOREIGN = "made from another template: what that leaves out costs nothing"
+FOREIGN = "made from another template; parts that it leaves out cost nothing"
 
 
 class Grader(contextlib.AbstractContextManager):
     """Grades submissions, with one reference for each assignment that they answer.
 
     Args:
-        seed: what all inputs are drawn from; by default drawn afresh.
+        seed: the seed of all inputs; random by default.
         sandboxed: whether student code runs in bubblewrap.
-        limits: of every worker that runs student code.
-        assignments: what submissions may answer; by default all of the project's.
+        limits: for every worker that runs student code.
+        assignments: those that submissions may answer; by default, all of the project's.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Grader(contextlib.AbstractContextManager):
         self.assignments = all_assignments() if assignments is None else tuple(assignments)
         self.limits = limits or Limits()
         self._sandbox = Sandbox if sandboxed else Unsandboxed
-        # Accounts limit how many processes run: graders side by side should not share one.
+        # Processes are limited by account: graders that run side by side should not share one.
         self._slot = 2 * secrets.randbelow(SLOTS // 2)
         self._cleanup = contextlib.ExitStack()
         self._reader: Reader | None = None
@@ -65,14 +65,14 @@ class Grader(contextlib.AbstractContextManager):
 
     @property
     def protection(self) -> str:
-        """Which sandbox holds the student's code, in a sentence."""
+        """A sentence on the sandbox that student code runs in."""
         return self._sandbox(slot=self._slot).protection
 
     def read(self, path: Path) -> Reading:
-        """Finds the answers in a submission, whatever it is.
+        """Finds the answers in a submission, which may be any file.
 
         Raises:
-            GraderError: the reader fails, not the submission.
+            GraderError: the reader itself fails.
         """
         if self._reader is None:
             templates = [assignment.template for assignment in self.assignments]
@@ -89,25 +89,25 @@ class Grader(contextlib.AbstractContextManager):
         """Grades one submission.
 
         Args:
-            path: the notebook. What answers no assignment is graded by the first.
-            attachment: the file that was handed in with it; by default what lies beside it.
+            path: the notebook. If it answers no assignment, the first one is used.
+            attachment: the file handed in with it; by default, one found beside it.
 
         Raises:
-            GraderError: if the grader fails, not the submission.
+            GraderError: the grader itself fails.
         """
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
         return _Grading(self, assignment, path, attachment, reading.submission).report()
 
     def try_variant(self, assignment: Assignment, variant: Variant) -> ExerciseResult:
-        """Returns what a variant of the solution would earn, measured as the reference is."""
+        """Returns what a variant of the solution would earn, measured like the reference."""
         exercise = assignment.exercise(variant.exercise)
         reference = self.reference(assignment)
         measured = reference.measure(exercise, variant)
         return judge_exercise(reference, exercise, measured)
 
     def reference(self, assignment: Assignment) -> Reference:
-        """Returns the solution's side of an assignment."""
+        """Returns the reference of an assignment."""
         if assignment.name not in self._references:
             self._references[assignment.name] = Reference(
                 assignment,
@@ -123,12 +123,12 @@ class Grader(contextlib.AbstractContextManager):
         limits: Limits,
         for_student: bool = True,
     ) -> Worker:
-        """Starts a worker that can import what the assignment puts inside.
+        """Starts a worker that can import the assignment's `inside` modules.
 
-        Nothing of a student's can make this fail. Students' workers have an account of their own.
+        No student code can make this fail. Students' workers have an account of their own.
 
         Raises:
-            GraderError: it does not start, or the assignment needs what is not installed.
+            GraderError: the worker does not start, or a required module is not installed.
         """
         for module in assignment.requires:
             if importlib.util.find_spec(module) is None:
@@ -147,7 +147,7 @@ class Grader(contextlib.AbstractContextManager):
                     raise GraderError(str(error)) from error
 
     def _inside(self, assignment: Assignment) -> Path:
-        """Returns a folder with copies of what workers may import, which every account can read."""
+        """Returns a folder that every account can read, with copies of what workers may import."""
         if assignment.name in self._folders:
             return self._folders[assignment.name]
         name = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="inside-"))
@@ -194,7 +194,7 @@ class _Grading:
                 self._note_fit(self._assignment.exercise(name), results)
         video = None
         for trial in self._assignment.trials:
-            results[trial.name], shown = self._try(trial, answers[trial.exercise])
+            results[trial.name], shown = self._run_trial(trial, answers[trial.exercise])
             video = video or shown
         return Report(
             assignment=self._assignment.name,
@@ -208,11 +208,11 @@ class _Grading:
         )
 
     def _measure_answers(self) -> dict[str, list[Measurement | str]]:
-        """Measures complete answers in one worker, in a fresh one after each that killed its own.
+        """Measures complete answers in one worker, which is replaced after an answer kills it.
 
         Returns:
-            For each exercise what was measured, or why nothing was; where another answer asks for
-            it, in two ways.
+            For each exercise its measurement, or why there is none; also an alternative measurement
+            if another answer calls for it.
         """
         measured: dict[str, list[Measurement | str]] = {}
         with contextlib.ExitStack() as workers:
@@ -235,7 +235,7 @@ class _Grading:
     def _all_inputs(
         self, exercise: Exercise, measured: Mapping[str, list[Measurement | str]]
     ) -> list[Arrays]:
-        """Returns an exercise's inputs, and those that fit another answer, if they differ."""
+        """Returns an exercise's inputs and, if they differ, those that fit another answer."""
         inputs = self._reference.inputs(exercise)
         other = measured.get(exercise.fit.exercise, [""])[0] if exercise.fit else ""
         fitted = {} if isinstance(other, str) else exercise.fit.change(inputs, other)
@@ -254,7 +254,7 @@ class _Grading:
         return replace(result, checks=tuple(checks), remarks=(*answer.remarks, *result.remarks))
 
     def _note_fit(self, exercise: Exercise, results: dict[str, ExerciseResult]) -> None:
-        """Says that an exercise was judged by its fitted measurement, and what that excuses."""
+        """Adds the remark on an alternative measurement, and excuses the parts that it explains."""
         fit = exercise.fit
         fitted, other = results[exercise.name], results[fit.exercise]
         results[exercise.name] = replace(fitted, remarks=(*fitted.remarks, fit.remark))
@@ -262,8 +262,8 @@ class _Grading:
             excused = tuple(excuse(other.checks, fit.excuses))
             results[fit.exercise] = replace(other, checks=excused)
 
-    def _try(self, trial: Trial, answer: Answer) -> tuple[ExerciseResult, bytes | None]:
-        """Puts an answer through a trial."""
+    def _run_trial(self, trial: Trial, answer: Answer) -> tuple[ExerciseResult, bytes | None]:
+        """Runs a trial of an answer; returns its result and its video."""
         attachment, looked_for = self._attachment, ""
         if attachment is None:
             attachment, looked_for = find_attachment(self._path, trial.attachment)
@@ -293,16 +293,20 @@ class _Grading:
 def judge_exercise(
     reference: Reference, exercise: Exercise, measured: Measurement
 ) -> ExerciseResult:
-    """Judges what was measured of an answer, and explains what is wrong."""
+    """Judges the measurement of an answer, and explains its mistakes."""
     accepted = reference.accepted(exercise, measured)
     if not exercise.tailor:
         measured = with_shapes_of(measured, accepted[0])
     checks = judge(exercise.parts, measured, accepted)
     remarks = ()
     if exercise.tailor and not accepted:
-        remarks = ("judged by its properties: the solution cannot be made of its parts",)
+        remarks = (
+            "judged by its properties: the solution cannot be rebuilt from the answer's parts",
+        )
     elif exercise.tailor and differs(exercise, checks, measured, accepted):
-        remarks = ("judged by its properties: the solution made of its parts differs",)
+        remarks = (
+            "judged by its properties: the solution rebuilt from the answer's parts differs",
+        )
     checks = reference.explain(exercise, checks, measured, accepted)
     return ExerciseResult(exercise.name, tuple(checks), remarks=remarks)
 
@@ -313,7 +317,7 @@ def _ungradable(exercise: Exercise, reason: str) -> ExerciseResult:
 
 
 def _read_measurement(reply: Reply) -> Measurement | str:
-    """Returns what a student's worker measured, or why there is nothing, in words."""
+    """Returns the measurement by a student's worker, or why there is none."""
     if reply.status == "error":
         return f"it could not be measured: {reply.problem}"[:500]
     if reply.status != "ok":
@@ -321,10 +325,10 @@ def _read_measurement(reply: Reply) -> Measurement | str:
     try:
         return Measurement.from_bytes(reply.data)
     except MeasurementError as error:
-        return f"what its process sent back cannot be read: {error}"
+        return f"its process sent back an invalid reply: {error}"
 
 
 def package_folders(name: str) -> list[Path]:
-    """Returns the folders that an installed package, or what came with it, lies in."""
+    """Returns the folders of this name from which Python could import."""
     folders = (Path(folder) / name for folder in sys.path if folder)
     return [folder for folder in folders if folder.is_dir()]

@@ -1,6 +1,6 @@
-"""Judges what was measured of a submission beside what the solution's own kernel gave.
+"""Judges the measurements of a submission against those of the solution.
 
-Nothing of a student's runs here: arrays come in, verdicts go out.
+No student code runs here: arrays come in, verdicts go out.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,15 +12,15 @@ from grading.assignment import Part
 from grading.inside.measurement import Measurement
 from grading.results import Check
 
-# Relative to the largest entry of an array. The solution's own spread over seeds, thread counts,
-# eager and compiled is below a tenth of it: see benchmarks/tolerances.py.
+# Relative to the largest entry of an array. Over seeds, thread counts, and eager and compiled runs,
+# the solution's own numbers vary by less than a tenth of it: see benchmarks/tolerances.py.
 TOLERANCE = 1e-4
 
 
 def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE) -> bool:
-    """Says whether an array equals one of the accepted, up to their largest entry × tolerance.
+    """Says whether an array equals an accepted one, up to tolerance × the latter's largest entry.
 
-    An array of another shape, or with a NaN or an infinite entry, equals none.
+    An array with another shape, or with a NaN or an infinite entry, equals none.
     """
     measured = np.asarray(measured)
     if measured.dtype.kind not in "fiu" or not np.all(np.isfinite(measured)):
@@ -41,17 +41,17 @@ def judge(
     for part in parts:
         try:
             message = part.judge(measured, accepted)
-        except KeyError:  # it could not be measured, or was no array of the right shape
-            message = measured.first_error or "what came back does not have the right shape"
-        except Exception:  # arrays are the student's, and may be anything
-            message = "what came back cannot be judged: the shapes do not fit"
+        except KeyError:  # it was not measured, or has the wrong shape
+            message = measured.first_error or "the result does not have the right shape"
+        except Exception:  # the student's arrays may hold anything
+            message = "the result cannot be judged: its shapes do not fit"
         points = 0 if message else part.points
         checks.append(Check(part.name, part.title, points, part.points, message))
     return checks
 
 
 def excuse(checks: Sequence[Check], names: Collection[str]) -> list[Check]:
-    """Takes those of some parts that failed out of the reckoning, and spreads their points."""
+    """Excludes the failed ones of some parts, and spreads their points over all others."""
     excused = {check.name for check in checks if check.name in names and not check.passed}
     total = sum(check.maximum for check in checks)
     share = total / max(sum(c.maximum for c in checks if c.name not in excused), 1e-9)
@@ -60,7 +60,7 @@ def excuse(checks: Sequence[Check], names: Collection[str]) -> list[Check]:
             check,
             points=0 if check.name in excused else check.points * share,
             maximum=0 if check.name in excused else check.maximum * share,
-            message=f"{check.message}; this template leaves it out, and it costs nothing"
+            message=f"{check.message}; this template leaves it out, so it costs nothing"
             if check.name in excused
             else check.message,
         )
@@ -71,9 +71,9 @@ def excuse(checks: Sequence[Check], names: Collection[str]) -> list[Check]:
 def same_mistake(
     part: Part, measured: Measurement, mutant: Measurement, accepted: Sequence[Measurement]
 ) -> bool:
-    """Says whether a mutant fails a part in the very way that the submission does."""
+    """Says whether a mutant fails a part in exactly the same way as the submission."""
     errors = [each.first_error.partition(" (at ")[0] for each in (measured, mutant)]
-    if any(errors):  # where it was raised is the student's own line
+    if any(errors):  # compared without the student's own line
         return errors[0] == errors[1]
     ours, theirs = _evidence(part, measured), _evidence(part, mutant)
     if ours is None or theirs is None:
@@ -84,7 +84,7 @@ def same_mistake(
 
 
 def _evidence(part: Part, measured: Measurement) -> Sequence[np.ndarray] | None:
-    """Returns what a judgement rests on, None where there is nothing that it could."""
+    """Returns the arrays that a verdict is based on, or None if they are missing."""
     try:
         return part.evidence(measured)
     except Exception:  # as in `judge`
@@ -92,7 +92,7 @@ def _evidence(part: Part, measured: Measurement) -> Sequence[np.ndarray] | None:
 
 
 def with_shapes_of(measured: Measurement, reference: Measurement) -> Measurement:
-    """Leaves out what has not the shape and kind of the reference's array of the same name.
+    """Keeps only the arrays with the shape and kind of the reference's array of the same name.
 
     Arithmetic on hostile shapes could fill the grader's memory.
     """

@@ -1,6 +1,6 @@
 """Reads the code cells of a file that claims to be a notebook.
 
-What is hostile is read in a process of bounded time and memory; see `reader`.
+Hostile files are read in a process with limited time and memory; see `reader`.
 """
 
 import json
@@ -15,7 +15,7 @@ MAX_CODE = 400_000  # characters
 
 
 class CodeCell(NamedTuple):
-    """A code cell: its place among all cells, from 1; its id, if it has one; its source."""
+    """A code cell: its number among all cells, from 1; its id, if any; its source."""
 
     number: int
     id: str
@@ -23,12 +23,12 @@ class CodeCell(NamedTuple):
 
 
 def read_code_cells(data: bytes) -> list[CodeCell]:
-    """Reads a notebook of format 4, whatever else is missing or wrong in it.
+    """Reads a notebook of format 4, even if much else in it is missing or wrong.
 
-    Bytes that are not UTF-8 become question marks, lines end in a line feed.
+    Bytes that are not UTF-8 are replaced, and lines end in a line feed.
 
     Raises:
-        UnreadableError: there is no such notebook.
+        UnreadableError: it is not such a notebook.
     """
     if not data.strip():
         raise UnreadableError("this is not a notebook: the file is empty")

@@ -1,8 +1,7 @@
-"""What `pytest --nbval SUBMISSION.ipynb` does where the project is installed.
+"""A pytest plugin: where the project is installed, `pytest --nbval SUBMISSION.ipynb` grades.
 
 A notebook that answers one of the project's assignments is graded: each part of an exercise is a
-test. Any other notebook is left to nbval. The exit code says what came out, see
-`grading.results`.
+test. Any other notebook is left to nbval. For the exit codes, see `grading.results`.
 """
 
 import importlib.machinery
@@ -18,7 +17,7 @@ from grading.grade import Grader, GraderError
 from grading.report import as_table, clean
 from grading.results import EXIT_GRADER_FAILED, Check, ExerciseResult, Report
 
-# What pytest or Python would run or import from a submission's folder.
+# Files in a submission's folder that pytest would run or that Python would import.
 CONFIGURATION = {"conftest.py", "setup.cfg", "tox.ini", "pyproject.toml"}
 CONFIGURATION |= {f"{dot}pytest.{kind}" for dot in ("", ".") for kind in ("ini", "toml")}
 IMPORTED = (*importlib.machinery.all_suffixes(), ".pth")
@@ -26,12 +25,12 @@ IMPORTED = (*importlib.machinery.all_suffixes(), ".pth")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("grading", "grading of student notebooks")
-    group.addoption("--grading-seed", type=int, help="repeat the grading that had this seed")
+    group.addoption("--grading-seed", type=int, help="repeat a grading by its seed")
     group.addoption(
         "--grading-reports", type=Path, metavar="FOLDER", help="write reports for each submission"
     )
     group.addoption(
-        "--no-sandbox", action="store_true", help="run student code without bubblewrap: a risk"
+        "--no-sandbox", action="store_true", help="run student code without bubblewrap (risky)"
     )
 
 
@@ -43,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(session, "grading-session")
     given = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
     for path in given:
-        # Before pytest runs what lies in a folder.
+        # Check them before pytest runs any file of a folder.
         notebooks = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
         for notebook in notebooks:
             if notebook.suffix == ".ipynb" and notebook.is_file() and session.find(notebook):
@@ -63,7 +62,7 @@ class GradingSession:
         """Returns the assignment that a notebook answers.
 
         Raises:
-            pytest.UsageError: it answers one, and there is no sandbox.
+            pytest.UsageError: it answers one, but there is no sandbox.
         """
         number = self.grader.read(path).number
         if number is None:
@@ -77,7 +76,7 @@ class GradingSession:
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Iterator:
         collected = yield
-        # Whatever nbval would run is looked at, however it was asked for.
+        # Look at every notebook that nbval would run, however it was named.
         if not collected or file_path.suffix != ".ipynb":
             return collected
         assignment = self.find(file_path)
@@ -113,7 +112,7 @@ class GradingSession:
 
 
 class SubmissionFile(pytest.File):
-    """A submission; it is graded when its first part is asked for."""
+    """A submission, which is graded when its first part runs."""
 
     def __init__(self, *, grading: GradingSession, assignment: Assignment, **rest):
         super().__init__(**rest)
@@ -131,14 +130,14 @@ class SubmissionFile(pytest.File):
         if self.result is None:
             try:
                 self.result = self.grading.grade(self.path)
-            except Exception as error:  # whatever it is, the student must not pay for it
+            except Exception as error:  # no failure of the grader may cost points
                 reason = f"{type(error).__name__}: {error}"
                 self.failure, self.grading.has_failed = GraderError(reason), True
                 raise self.failure from error
         return self.result
 
 
-class PartFailed(Exception):  # noqa: N818 - a verdict, not an accident
+class PartFailed(Exception):  # noqa: N818 - a verdict, not an error
     """A part of an exercise did not earn its points."""
 
 
@@ -175,12 +174,12 @@ def find_check(report: Report, exercise: str, part: str) -> tuple[ExerciseResult
 
 
 def refuse_dangerous_folder(path: Path, root: Path) -> None:
-    """Stops pytest if files around a submission could have run, or would be imported.
+    """Stops pytest if files near a submission could run or be imported.
 
     Raises:
         pytest.UsageError: names the files and the safe command.
     """
-    # The project's folders that notebooks of its own lie in.
+    # The project's own folders of notebooks.
     own = {ROOT, ROOT / "notebooks", *(a.solution.parent for a in all_assignments())}
     folders = [folder for folder in (path.parent, *path.parent.parents) if folder not in own]
     if root in folders:
@@ -194,8 +193,8 @@ def refuse_dangerous_folder(path: Path, root: Path) -> None:
     if found:
         names = ", ".join(sorted({clean(file.name) for file in found}))
         raise pytest.UsageError(
-            f"{clean(path.name)} shares its folder with files that would run, {names}, which may "
-            "have come with it. The safe command is: python -m grading grade FILE"
+            f"{clean(path.name)} shares its folder with files that would run, and that may have "
+            f"come with it: {names}. The safe command is: python -m grading grade FILE"
         )
 
 

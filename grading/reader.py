@@ -1,4 +1,4 @@
-"""Reads submissions in a worker: what is hostile may make a parser hang, or fill memory."""
+"""Reads submissions in a worker: a hostile file may make a parser hang or fill the memory."""
 
 import contextlib
 import dataclasses
@@ -27,11 +27,11 @@ LIMITS = Limits(call_seconds=20, total_seconds=float("inf"), memory_bytes=2 << 3
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file turned out to be.
+    """What was found in a file.
 
     Attributes:
         submission: its answers.
-        number: the template that it answers, from 0; None if it answers none.
+        number: the index of the template that it answers; None if it answers none.
     """
 
     submission: Submission
@@ -42,9 +42,9 @@ class Reader(contextlib.AbstractContextManager):
     """Reads files that claim to be notebooks, one after the other.
 
     Args:
-        sandbox: where; its parsers are honest, what they read may not be.
-        templates: what submissions may answer.
-        limits: of each reading.
+        sandbox: where to read them; the parsers are honest, but the files may not be.
+        templates: those that submissions may answer.
+        limits: for each file.
     """
 
     def __init__(self, sandbox: Sandbox, templates: Sequence[Template], limits: Limits = LIMITS):
@@ -60,7 +60,7 @@ class Reader(contextlib.AbstractContextManager):
         self._cleanup.close()
 
     def read(self, path: Path) -> Reading:
-        """Reads a submission, whatever it is; what cannot be read counts for the first template.
+        """Reads any file as a submission; an unreadable one counts for the first template.
 
         Raises:
             WorkerStartError: the reader itself fails.
@@ -85,7 +85,7 @@ _templates: list[Template] = []  # in the worker
 
 
 def prepare(data: bytes) -> None:
-    """Takes the grader's own templates, in the worker."""
+    """Receives the grader's own templates, in the worker."""
     _templates[:] = pickle.loads(data)
 
 

@@ -1,7 +1,7 @@
-"""The solution's side of grading: what is right, and which known mistake explains what is wrong.
+"""Measures the solution: what is right, and which known mistake explains a wrong answer.
 
-The solution, the right variants of it that count as well and, only where something failed, the
-mutants are measured in a worker of their own, with the inputs that submissions are measured with.
+The solution and those right variants that give other numbers are measured in a worker of their own,
+with the same inputs as submissions. Mutants are measured only when something failed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ LIMITS = Limits(total_seconds=float("inf"))
 
 
 class GraderError(RuntimeError):
-    """The grader itself failed: nothing is said about the submission, and trying again may help."""
+    """The grader itself failed, whatever the submission; trying again may help."""
 
 
 class Reference:
     """Measures the solution of an assignment and its variants.
 
     Args:
-        assignment: whose solution.
-        seed: what all inputs are drawn from.
+        assignment: the assignment.
+        seed: the seed of all inputs.
         start: starts a worker.
     """
 
@@ -39,13 +39,13 @@ class Reference:
         self._measured: dict[tuple[str, str], Measurement] = {}
 
     def inputs(self, exercise: Exercise) -> Arrays:
-        """Draws an exercise's inputs, which depend on nothing but the seed and its name."""
+        """Draws an exercise's inputs, which depend only on the seed and its name."""
         return exercise.inputs(np.random.default_rng([self._seed, *exercise.name.encode()]))
 
     def measure(
         self, exercise: Exercise, variant: Variant | None, inputs: Arrays | None = None
     ) -> Measurement:
-        """Measures the solution, or a variant of it; with other inputs, if given.
+        """Measures the solution or a variant of it, by default with the exercise's own inputs.
 
         Raises:
             GraderError: the worker fails.
@@ -72,7 +72,7 @@ class Reference:
             raise GraderError(f"measuring the solution failed: {error}") from error
 
     def accepted(self, exercise: Exercise, measured: Measurement) -> list[Measurement]:
-        """What the solution gives, and the right variants of it that give other numbers.
+        """Returns the measurements of the solution and of right variants with other numbers.
 
         Raises:
             GraderError: the worker fails, or the solution does not pass.
@@ -96,7 +96,7 @@ class Reference:
         measured: Measurement,
         accepted: Sequence[Measurement],
     ) -> list[Check]:
-        """Adds hints to failed checks whose numbers are a mutant's."""
+        """Adds hints to failed checks whose numbers match a mutant's."""
         failed = {check.name for check in checks if not check.passed}
         hints: dict[str, str] = {}
         parts = {part.name: part for part in exercise.parts}
@@ -116,13 +116,13 @@ class Reference:
     def _measure_tailored(
         self, exercise: Exercise, variant: Variant | None, measured: Measurement
     ) -> Measurement | None:
-        """Measures the solution in a submission's place; None where that cannot be done."""
+        """Measures the solution in a submission's place; returns None if that is impossible."""
         inputs = exercise.tailor(self.inputs(exercise), measured)
         if not inputs:
             return None
         try:
             return self.measure(exercise, variant, inputs)
-        except GraderError:  # the inputs are the student's, and so is the blame
+        except GraderError:  # the inputs come from the student's answer, and caused it
             return None
 
 
@@ -133,13 +133,13 @@ def run_measuring(
     sources: Sequence[str],
     inputs: Arrays,
 ) -> Reply:
-    """Measures an answer, given by its sources, in a worker; the bytes are a `Measurement`."""
+    """Measures an answer in a worker; the bytes of the reply are a `Measurement`."""
     data = Measurement(inputs).to_bytes()
     return worker.call(assignment.measure, data, exercise=exercise.name, sources=list(sources))
 
 
 def with_inputs(measured: Measurement, inputs: Arrays) -> Measurement:
-    """Adds what was measured with, under `inputs/`, whatever the submission may have put there."""
+    """Adds the inputs under `inputs/`, replacing anything that the submission put there."""
     return measured | {f"inputs/{name}": np.asarray(value) for name, value in inputs.items()}
 
 
@@ -149,11 +149,11 @@ def differs(
     measured: Measurement,
     accepted: Sequence[Measurement],
 ) -> bool:
-    """Says whether a part that holds has other numbers than all accepted ones."""
-    holding = [part for part, c in zip(exercise.parts, checks, strict=True) if c.passed]
+    """Says whether a part passes with numbers that differ from all accepted ones."""
+    passed = [part for part, c in zip(exercise.parts, checks, strict=True) if c.passed]
     return any(
         not is_close(array, *others, tolerance=1e-3)
-        for part in holding
+        for part in passed
         for array, *others in zip(
             part.evidence(measured), *map(part.evidence, accepted), strict=True
         )

@@ -1,8 +1,8 @@
-"""Says what a submission earned: as a table, as JSON, to Gradescope, to JUnit, and on a page.
+"""Reports what a submission earned: as a table, JSON, Gradescope's JSON, JUnit XML, and a page.
 
-Words that came out of a submission are hostile: `clean` makes them plain before anything else is
-done with them. Gradescope's file and the page are the student's; seed, protection and remarks are
-the teacher's and stand in the table and in the JSON only.
+Text from a submission is hostile: `clean` makes it harmless before anything else uses it.
+Gradescope's file and the page are for the student. The seed, the protection and the remarks are for
+the teacher, and appear only in the table and the JSON.
 """
 
 import base64
@@ -20,26 +20,26 @@ import jinja2
 from grading.results import Check, ExerciseResult, Report
 
 WIDTH = 100  # of the table
-MAX_LENGTH = 2_000  # of a text that came out of a submission
+MAX_LENGTH = 2_000  # of a text from a submission
 
-# What a terminal obeys (ECMA-48): control sequences, strings with their end, other escapes.
+# Commands to a terminal (ECMA-48): control sequences, strings with their end, other escapes.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
 )
-# Control characters; marks that nobody sees, the overrides of direction among them; surrogates.
-_UNSEEN = {"Cc", "Cf", "Cs"}
+# Control characters; invisible marks, such as overrides of the text's direction; surrogates.
+_INVISIBLE = {"Cc", "Cf", "Cs"}
 
 
 def clean(text: str) -> str:
-    r"""Makes a text safe for terminals, XML and JSON: it holds nothing but characters to be seen.
+    r"""Makes a text safe for terminals, XML and JSON: only visible characters remain.
 
-    Lines end in "\n", tabs are spaces, and there are `MAX_LENGTH` characters at most.
+    Lines end in "\n", tabs become spaces, and the text is cut at `MAX_LENGTH` characters.
     """
     text = _ESCAPES.sub("", text[: 10 * MAX_LENGTH])
     lines = (
-        "".join(character for character in line if _is_seen(character))
+        "".join(character for character in line if _is_visible(character))
         for line in text.replace("\t", "    ").splitlines()
     )
     text = "\n".join(lines).strip()
@@ -47,7 +47,7 @@ def clean(text: str) -> str:
 
 
 def as_table(report: Report) -> str:
-    """Returns the table for the teacher's terminal: its lines have `WIDTH` characters at most."""
+    """Returns the table for the teacher's terminal, at most `WIDTH` characters wide."""
     report = _cleaned(report)
     names = [exercise.name for exercise in report.exercises]
     width = max(map(len, [*names, "total"]))
@@ -70,7 +70,7 @@ def as_table(report: Report) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Returns all that was found, for programs; the same seed gives the same."""
+    """Returns all results, for programs; the same seed gives the same results."""
     report = _cleaned(report)
     return {
         "assignment": report.assignment,
@@ -101,10 +101,10 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def as_gradescope(report: Report) -> dict[str, Any]:
-    """Returns what Gradescope reads from `results.json`.
+    """Returns the content of Gradescope's `results.json`.
 
     See https://gradescope-autograders.readthedocs.io/en/latest/specs/. Every text is declared as
-    plain: by default Gradescope takes the output at the top for HTML.
+    plain text: by default, Gradescope reads the output at the top as HTML.
     """
     report = _cleaned(report)
     tests = [
@@ -139,8 +139,8 @@ def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     """Returns the student's page, which needs no other file.
 
     Args:
-        report: what was found.
-        pictures: for some hints a PNG that shows the idea.
+        report: the results.
+        pictures: PNGs by the hint that they illustrate.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("grading"),
@@ -155,7 +155,7 @@ def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
 
 
 def as_junit(report: Report) -> str:
-    """Returns JUnit's XML, a test case for each part."""
+    """Returns JUnit XML, with a test case for each part."""
     report = _cleaned(report)
     suite = ElementTree.Element("testsuite", name=report.submission)
     for exercise in report.exercises:
@@ -168,7 +168,7 @@ def as_junit(report: Report) -> str:
     return ElementTree.tostring(suite, "unicode", xml_declaration=True)
 
 
-# The forms that files have, by their ending. Each takes a report, and for some hints a picture.
+# The formats by file ending. Each takes a report, and pictures by hint.
 REPORTS: dict[str, Callable[[Report, Mapping[str, bytes]], str]] = {
     ".json": lambda report, pictures: json.dumps(as_json(report), indent=1) + "\n",
     ".html": as_html,
@@ -177,9 +177,9 @@ REPORTS: dict[str, Callable[[Report, Mapping[str, bytes]], str]] = {
 }
 
 
-def _is_seen(character: str) -> bool:
-    # XML knows no U+FFFE and no U+FFFF.
-    return unicodedata.category(character) not in _UNSEEN and character not in "\ufffe\uffff"
+def _is_visible(character: str) -> bool:
+    # XML allows neither U+FFFE nor U+FFFF.
+    return unicodedata.category(character) not in _INVISIBLE and character not in "\ufffe\uffff"
 
 
 def _cleaned(value: Any) -> Any:
@@ -195,7 +195,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _findings(exercise: ExerciseResult) -> dict[str, dict[str, list[Check]]]:
-    """Returns the checks of which there is something to say, by hint and then by message."""
+    """Returns the checks that failed or have a message, by hint and then by message."""
     findings: dict[str, dict[str, list[Check]]] = {}
     for check in exercise.checks:
         if not check.passed or check.message:
@@ -238,7 +238,7 @@ def _remark_lines(remarks: Iterable[str]) -> list[str]:
 
 
 def _wrap(text: str, start: str = "") -> list[str]:
-    """Breaks one paragraph into lines: nobody's line breaks may forge a row of the table."""
+    """Breaks one paragraph into lines, so that no text can forge a row of the table."""
     rest = " " * min(len(start), WIDTH // 2)
     return textwrap.wrap(start + text, WIDTH, subsequent_indent=rest)
 

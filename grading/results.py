@@ -1,4 +1,4 @@
-"""What comes out of grading one submission, before anybody has to read it."""
+"""The results of grading a submission, before they are formatted for a reader."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class Check:
     """The verdict on one part of an exercise.
 
     Attributes:
-        name: how tables of points and mutants call the part.
-        title: what it is about, in the student's words.
-        points, maximum: what it earned, and what it could have.
-        message: why points are missing, in the grader's words and the student's own numbers.
-        hint: the idea that went wrong, where the mistake is a known one.
+        name: the part's name in tables of points and in mutants.
+        title: what it is about, in words that students know.
+        points, maximum: the points that it earned, and those that it could have earned.
+        message: why points are missing, with the student's own numbers.
+        hint: the misunderstanding, if the mistake is a known one.
     """
 
     name: str
@@ -34,11 +34,11 @@ class ExerciseResult:
     """What an exercise earned.
 
     Attributes:
-        name: as in `# Exercise: name`; `play` for the games that were played.
-        checks: the verdicts on its parts; of an ungradable exercise all with 0 points.
-        reason: why it is ungradable, "" if it was graded. Not the same as 0 points: there was
-            nothing to judge.
-        remarks: what a teacher may want to know.
+        name: as in `# Exercise: name`, or the name of a trial.
+        checks: the verdicts on its parts; all have 0 points if it is ungradable.
+        reason: why it is ungradable, "" if it was graded. Ungradable is not the same as 0 points:
+            there was nothing to judge.
+        remarks: notes for the teacher.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Report:
     Attributes:
         assignment: its name.
         submission: the file's name, without its folder.
-        seed: what all inputs and games were drawn from; the same seed gives the same report.
-        protection: which sandbox held the student's code, in a sentence.
+        seed: the seed of all inputs and trials; the same seed gives the same report.
+        protection: a sentence on the sandbox that student code ran in.
         exercises: in the notebook's order.
         reason: why the whole file is ungradable, "" if it is not.
-        remarks: what a teacher may want to know.
-        video: the best game played, MP4; None if none was.
+        remarks: notes for the teacher.
+        video: the first video that a trial made, MP4; None if there is none.
     """
 
     assignment: str

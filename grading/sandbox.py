@@ -1,12 +1,13 @@
-"""Runs a command in bubblewrap: no network, no secrets, nothing to write to but a little memory.
+"""Runs a command in bubblewrap: without network or secrets, and with little memory to write to.
 
-Inside are the system's libraries and this Python, read-only, and an empty `SCRATCH`. Whatever else
-the command may see is named by the caller. Everything is bounded that could hurt the machine, but
-for time and resident memory, which `worker` watches.
+Inside are the system's libraries and this Python, read-only, and an empty `SCRATCH`. The caller
+names anything else that the command may see. Everything that could hurt the machine is limited,
+except time and resident memory, which `worker` watches.
 
-Two ways lead to the same place. An ordinary user gets a user namespace, in which its capabilities
-are worth nothing. Root would keep real ones there and could remount a read-only folder, so it drops
-all of them inside, together with its uid; each slot has its own, for processes are counted by uid.
+There are two ways to get there. An ordinary user gets a user namespace, in which its capabilities
+are worthless. Root would keep real capabilities there and could remount a read-only folder, so the
+command drops them all, and runs under another uid. Processes are counted by uid, so each slot has
+its own.
 """
 
 import contextlib
@@ -30,14 +31,14 @@ OPEN_FILES = 512
 TOOLS = ("bwrap", "prlimit", "setpriv")
 SYSTEM = ("/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime")
 CPUS = "/sys/devices/system/cpu"
-# However it was called: through a link, or by a path with `..` in it.
+# Its folder is resolved: Python may be called through a link, or by a path with `..` in it.
 PYTHON = str(Path(sys.executable).parent.resolve() / Path(sys.executable).name)
-# A Python that cannot read its own library silently takes another one's.
+# A Python that cannot read its own library silently uses another one's.
 PROBE = (PYTHON, "-Ic", "import sys; print(sys.base_prefix)")
 MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
-# System calls that bring memory which no process is charged for, new namespaces (in which a tmpfs
-# has no bound), or much of the kernel's least tested code. Numbers: (x86_64, aarch64).
+# System calls that allocate memory charged to no process, create namespaces (where a tmpfs has no
+# limit), or reach much of the kernel's least tested code. Numbers: (x86_64, aarch64).
 DENIED = {
     "add_key": (248, 217),
     "bpf": (321, 280),
@@ -55,7 +56,7 @@ DENIED = {
     "userfaultfd": (323, 282),
 }
 CLONE = (56, 220)
-CLONE3 = 435  # its flags lie in memory, where a filter cannot look: the C library then uses clone
+CLONE3 = 435  # its flags are in memory, out of a filter's sight; the C library falls back to clone
 AUDIT_ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 NEW_NAMESPACE_FLAGS = 0x7E02_0000
 X32_NUMBERS = 0x4000_0000
@@ -66,10 +67,10 @@ def system_call_filter(machine: str) -> bytes:
     """Returns the seccomp program that refuses the `DENIED` calls and new namespaces.
 
     Args:
-        machine: the processor, as `platform.machine` names it.
+        machine: the processor, `x86_64` or `aarch64`, as `platform.machine` names it.
 
     Raises:
-        ValueError: the numbers of this processor's system calls are not known here.
+        ValueError: the processor is neither of the two.
     """
     if machine not in AUDIT_ARCHITECTURES:
         raise ValueError(f"no system call filter for {machine}, only for x86_64 and aarch64")
@@ -115,10 +116,10 @@ class Sandbox:
     """What a sandboxed command may see; `start` runs one.
 
     Attributes:
-        slot: which of the sandboxes running side by side this is, from 0.
+        slot: its number among the sandboxes that run side by side, from 0.
         read_only: further files and folders, bound at their own paths.
-        hidden: folders that it would see otherwise, and that are to be empty.
-        environment: variables beside `PATH`, `HOME`, `LANG` and the like; nothing is inherited.
+        hidden: folders that it would otherwise see, and that appear empty.
+        environment: variables besides `PATH`, `HOME`, `LANG` and the like; nothing is inherited.
     """
 
     slot: int = 0
@@ -126,7 +127,7 @@ class Sandbox:
     hidden: Sequence[Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    # One sentence for the report.
+    # A sentence for the report.
     protection = (
         "Submissions ran in bubblewrap: without network, without the solution, other submissions "
         "or environment variables, with nothing to write to but a bounded scratch folder."
@@ -140,15 +141,15 @@ class Sandbox:
     def start(
         self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Starts a command whose output goes to one pipe, and waits for its end on exit.
+        """Starts a command whose output goes to one pipe; waits for its end on exit.
 
         The command dies with the *thread* that calls this.
 
         Args:
             command: program and arguments.
             processes: how many processes and threads it may have.
-            scratch_bytes: how much its scratch folder holds.
-            options: of `subprocess.Popen`.
+            scratch_bytes: the size of its scratch folder.
+            options: for `subprocess.Popen`.
         """
         if os.geteuid() == 0:
             identity, command = [], as_user(command, FIRST_UID + self.slot)
@@ -186,7 +187,7 @@ class Sandbox:
             elif name.exists():
                 bound.append(name)
         bound += [*python_folders(), *(path.absolute() for path in self.read_only)]
-        # Parents that bubblewrap makes unasked are closed to all but root.
+        # Parents that bubblewrap creates on its own can be entered by root only.
         parents = {parent for path in bound for parent in path.parents[:-1]}
         for parent in sorted(parents - {SCRATCH}):
             if not any(parent.is_relative_to(path) for path in bound):
@@ -199,28 +200,28 @@ class Sandbox:
 
 
 class Unsandboxed(Sandbox):
-    """The second best, where namespaces are missing: another account, if root may give one.
+    """The fallback where namespaces are missing: another account, if root can provide one.
 
-    It bounds processes, threads and files for that account, and hides the variables; nothing else.
+    It limits that account's processes, threads and files, and hides the variables; nothing else.
     """
 
     @property
     def protection(self) -> str:
         if _other_account_works():
             return (
-                "NO SANDBOX: submissions ran under an account of their own, with network, and could"
-                " read whatever every account of this machine may read."
+                "NO SANDBOX: submissions ran under a separate account, with network access, and "
+                "could read everything that any account on this machine may read."
             )
         return (
-            "NO SANDBOX: submissions ran as the grader itself and could read and change whatever "
-            "it can."
+            "NO SANDBOX: submissions ran as the grader itself and could read and change everything "
+            "that it can."
         )
 
     @contextlib.contextmanager
     def start(
         self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Starts a command at home in a folder of its own; see `Sandbox.start`."""
+        """Starts a command in a scratch folder, which is its home; see `Sandbox.start`."""
         with tempfile.TemporaryDirectory(prefix="scratch-") as folder:
             if _other_account_works():
                 os.chown(folder, FIRST_UID + self.slot, -1)
@@ -232,7 +233,7 @@ class Unsandboxed(Sandbox):
 
 
 def limit(command: Sequence[str], *, processes: int, file_bytes: int) -> list[str]:
-    # One byte of core switches dumps off even where the machine pipes them into a program.
+    # A limit of one byte disables core dumps even if the machine pipes them into a program.
     return [
         *("prlimit", f"--nproc={processes}", f"--fsize={file_bytes}", f"--nofile={OPEN_FILES}"),
         *("--core=1", "--", *command),
@@ -273,7 +274,7 @@ def launch(command: Sequence[str], variables: Mapping[str, str], **options) -> s
 
 @functools.cache
 def why_unavailable() -> str:
-    """Returns '' where a sandbox works, else why not, in words; it tries one, once."""
+    """Returns '' if a sandbox works, otherwise why not; tries one on the first call."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: apt-get install bubblewrap)"

@@ -1,23 +1,26 @@
-"""Finds the answers in whatever notebook a student hands in.
+"""Finds the answers in any notebook that a student hands in.
 
-The solution says what the exercises are: each of its exercise cells defines some names, and an
-answer is what defines them in the submission, in one cell or in several, wherever they stand.
+The solution defines the exercises: each of its exercise cells defines some names. An answer is the
+code that defines these names in the submission, in one cell or in several, anywhere in it.
 
-1.  Cells that the solution gives, word for word, are left out. All others are the student's.
-2.  The last cell that defines an exercise's names is its answer, as Run All would leave it. Cells
-    that are not Python, because of open gaps or other errors, count only if there is none.
-3.  Of the student's cells up to the answer those statements are run, in their order, that bind its
-    names and, in turn, those that bind what these read. Imports of `*` and of `__future__` always
-    are.
-4.  Never run is what binds a name that the solution gives before the exercise or in another one,
-    and what loops: given code is the solution's, and a loop is work, not a definition. A notebook
-    made from another template keeps its own functions, though: answers may count on what they do.
+1.  Cells that repeat a given cell of the solution word for word are left out. All others are the
+    student's.
+2.  The last cell that defines an exercise's names is its answer, as it would be after Run All.
+    Cells that are not Python, because of open gaps or other errors, count only if there is no such
+    cell.
+3.  The student's statements up to the answer run, in order, if they bind its names, or if they bind
+    a name that one of these statements reads, and so on. Imports of `*` and from `__future__`
+    always run.
+4.  A statement never runs if it binds a name that the solution defines before the exercise or in
+    another exercise, because such code comes from the solution. But a notebook made from another
+    template keeps its own functions, because its answers may rely on them. Loops never run either:
+    a loop does work, but defines nothing.
 
-So `pool.interact()` beside an answer does no harm, nor does what an old template imports. What is
-not run is listed. IPython's magics become calls, as in IPython, and calls are what no answer needs;
-of `%%time` and `%%capture` the code below is read.
+So a `pool.interact()` beside an answer does no harm, nor do the imports of an old template. Code
+that does not run is listed. IPython's magics become calls, as in IPython, and no answer needs a
+call. Below `%%time` and `%%capture`, code is read as usual.
 
-Submissions are hostile, so they are read in a process of bounded time and memory; see `reader`.
+Submissions are hostile, so they are read in a process with limited time and memory; see `reader`.
 """
 
 import ast
@@ -41,21 +44,21 @@ MAX_LISTED = 10  # cells or lines in a remark
 _HEADING = re.compile(rf"^{EXERCISE.pattern}\b", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import|from) .*", re.MULTILINE)
 _GAP = re.compile(r"[^#]*<YOUR CODE")
-_TRANSPARENT = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
+_SKIPPED_MAGICS = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
 
 @dataclass(frozen=True)
 class ExerciseCell:
-    """What a solution's exercise cell asks for.
+    """What an exercise cell of the solution asks for.
 
     Attributes:
         name: as in `# Exercise: name`.
-        cell_id: the id of its cell.
+        cell_id: the cell's id.
         source: the solution's answer.
         defines: the names that an answer must define.
-        foreign: the names that an answer may use, and that never come from the submission.
+        foreign: names that an answer may use, but that are never taken from the submission.
     """
 
     name: str
@@ -67,14 +70,14 @@ class ExerciseCell:
 
 @dataclass(frozen=True)
 class Template:
-    """What a solution notebook asks for, and what it gives.
+    """What a solution notebook asks for, and what it provides.
 
     Attributes:
-        exercises: in their order.
+        exercises: in the notebook's order.
         given: the sources of its other code cells.
-        functions: the names of the functions in these.
-        usable: sources of those whose imports and definitions answers may use.
-        imported: the words of the statements by which it imports something.
+        functions: the names of the functions in the given cells.
+        usable: the sources of given cells whose imports and definitions answers may use.
+        imported: all words in its import statements.
     """
 
     exercises: tuple[ExerciseCell, ...]
@@ -84,7 +87,7 @@ class Template:
     imported: frozenset[str] = frozenset()
 
     def support(self, sources: Iterable[str]) -> tuple[str, ...]:
-        """Returns the usable imports and definitions that some sources read, in their order."""
+        """Returns the usable imports and definitions that some sources read, in order."""
         usable = [s for source in self.usable for s in _read_statements(CodeCell(0, "", source))]
         texts = (CodeCell(0, "", source) for source in sources)
         reading = [statement for cell in texts for statement in _read_statements(cell)]
@@ -94,14 +97,14 @@ class Template:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement at the top level of a cell; an import of several names is several.
+    """A statement at the top level of a cell; an import of several names counts as several.
 
     Attributes:
-        cell_number: the cell's place in the notebook, from 1.
+        cell_number: the cell's number in the notebook, from 1.
         line: its first line in the cell, from 1.
         text: its source.
         binds: names that it may define.
-        changes: names that need what was bound to them before.
+        changes: names that it may change, so that their earlier statements are needed as well.
         reads: names that it reads when it runs.
         reads_later: names that its functions read when they are called.
     """
@@ -124,11 +127,11 @@ class Answer:
         state: `complete`, `open` (gaps are left), `broken` (not Python) or `missing`.
         problem: why it is not complete.
         cell_number: the cell that counts, from 1; 0 if there is none.
-        source: what to run of that cell, every line where it was; empty unless complete.
-        helpers: what to run before, one by one. If one fails, say the import of something that is
-            not installed, go on: it need not matter.
-        support: given imports and definitions that it reads; to be run first.
-        remarks: what a teacher may want to know.
+        source: the code of that cell to run, each line in its place; empty unless complete.
+        helpers: code to run before, piece by piece. If a piece fails, such as the import of a
+            missing package, the rest still runs: it may not matter.
+        support: given imports and definitions that it reads, to be run first.
+        remarks: notes for the teacher.
     """
 
     exercise: str
@@ -142,7 +145,7 @@ class Answer:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What to run, in order; empty unless the answer is complete."""
+        """The code to run, in order; empty unless the answer is complete."""
         if not self.source:
             return ()
         return (*self.support, *self.helpers, self.source)
@@ -153,11 +156,11 @@ class Submission:
     """What a student handed in.
 
     Attributes:
-        answers: one for each exercise, by its name.
-        remarks: what a teacher may want to know.
-        is_foreign: whether no cell, heading or id in it is this assignment's: it was made from
-            another template.
-        problem: why the file is no notebook that can be read, or nothing.
+        answers: the answers by the names of their exercises.
+        remarks: notes for the teacher.
+        is_foreign: whether it was made from another template: no cell, heading or id in it belongs
+            to this assignment.
+        problem: why the file cannot be read as a notebook, "" if it can.
     """
 
     answers: dict[str, Answer]
@@ -174,7 +177,8 @@ def read_template(solution: bytes, usable: Iterable[str] = ()) -> Template:
         usable: ids of given cells whose imports and definitions answers may use.
 
     Raises:
-        UnreadableError: it cannot be read, an exercise cell is not Python, or a cell is missing.
+        UnreadableError: it cannot be read, a cell is missing, or an exercise cell is not Python or
+            defines nothing.
     """
     code = read_code_cells(solution)
     cells = [_Cell(cell) for cell in code]
@@ -209,8 +213,8 @@ def read_template(solution: bytes, usable: Iterable[str] = ()) -> Template:
 def choose_template(code: list[CodeCell], templates: Sequence[Template]) -> list[Template]:
     """Returns the templates, the likeliest first.
 
-    Those of one assignment ask for much the same names, so what decides is whose framework a
-    notebook speaks of most: the words that one solution imports and the others do not.
+    The templates of one assignment ask for nearly the same names, so the framework decides: the
+    more often a notebook uses words that only one solution imports, the likelier its template.
     """
     words = re.findall(r"\w+", "\n".join(cell.source for cell in code))
 
@@ -223,7 +227,7 @@ def choose_template(code: list[CodeCell], templates: Sequence[Template]) -> list
 
 
 def read_submission(code: list[CodeCell], template: Template) -> Submission:
-    """Finds the answers among a notebook's code cells; raises nothing."""
+    """Finds the answers among a notebook's code cells; never raises."""
     cells = [_Cell(cell) for cell in code if _normalise(cell.source) not in template.given]
     is_foreign = len(cells) == len(code) and not any(
         cell.is_meant_for(exercise) for cell in cells for exercise in template.exercises
@@ -240,13 +244,13 @@ def read_submission(code: list[CodeCell], template: Template) -> Submission:
 
 
 def unreadable_submission(template: Template, reason: str) -> Submission:
-    """Returns what is known of a file that cannot be read."""
+    """Returns the submission that stands for an unreadable file."""
     answers = {e.name: Answer(e.name, "missing", reason) for e in template.exercises}
     return Submission(answers, problem=reason)
 
 
 class _Cell:
-    """A student's cell; without a problem, and with statements, if it is Python."""
+    """A student's cell; it has statements if it is Python, otherwise a problem."""
 
     def __init__(self, cell: CodeCell):
         self.number, self.id, self.source = cell
@@ -259,7 +263,7 @@ class _Cell:
             self.state = "broken"
             where = f"cell {cell.number}, line {error.lineno or 1}"
             self.problem = f"{where}: this is not Python: {str(error.msg)[:100]}"
-        except Exception:  # parsers fail in many ways over what is hostile or too deeply nested
+        except Exception:  # parsers fail in many ways on hostile or deeply nested code
             self.state = "broken"
             self.problem = f"cell {cell.number} cannot be read as Python"
         lines = enumerate(cell.source.split("\n"), 1)
@@ -270,7 +274,7 @@ class _Cell:
         self.binds = frozenset().union(*(s.binds for s in self.statements))
 
     def is_meant_for(self, exercise: ExerciseCell) -> bool:
-        """Whether the id, a comment or a line that seems to define something says so."""
+        """Says whether its id, its heading or, if broken, a defining line names the exercise."""
         names = "|".join(exercise.defines)
         defining = rf"^(?:(?:async +)?def|class) +(?:{names})\b|^(?:{names}) *(?::[^=\n]*)?=(?!=)"
         return (
@@ -281,7 +285,7 @@ class _Cell:
 
 
 def _find_answer(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[Answer, list[Statement]]:
-    """Returns the answer, and all statements that it consists of."""
+    """Returns the answer and all of its statements."""
     name, lacking = exercise.name, exercise.defines
     defining = [cell for cell in cells if cell.binds & exercise.defines]
     meant = [cell for cell in cells if cell.is_meant_for(exercise)]
@@ -307,7 +311,7 @@ def _find_answer(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[Answer, li
 
 
 def _select(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[list[Statement], frozenset[str]]:
-    """Returns the statements that an answer needs, and those of its names that nothing binds."""
+    """Returns the statements that an answer needs, and which of its names are never bound."""
     statements = [
         statement
         for cell in cells
@@ -322,9 +326,9 @@ def _select(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[list[Statement]
 def _needed_for(
     names: frozenset[str], statements: list[Statement]
 ) -> tuple[list[Statement], frozenset[str]]:
-    """Returns the statements that bind some names, with what they need in turn, in their order.
+    """Returns the statements that bind some names, and all that these need, in order.
 
-    And the names that nothing binds when they are read.
+    Also returns the names that nothing binds before they are read.
     """
     binders = defaultdict(list)
     for i, statement in enumerate(statements):
@@ -335,7 +339,7 @@ def _needed_for(
     todo = [(name, end) for name in names]
     while todo:
         name, before = todo.pop()
-        # What is read was bound last; functions are called when all has run.
+        # A name has its latest value; functions are called after everything has run.
         last = bisect.bisect_left(binders[name], before) - 1
         if last < 0:
             unbound.add(name)
@@ -375,7 +379,7 @@ def _list(noun: str, numbers: Iterable[int]) -> str:
 
 
 def _join(statements: Iterable[Statement]) -> str:
-    """Puts statements of one cell back into the lines where they stood."""
+    """Joins statements of one cell, each in its original line."""
     pieces, line = [], 1
     for statement in statements:
         pieces += ["\n" * (statement.line - line) or "; " * bool(pieces), statement.text]
@@ -391,12 +395,12 @@ def _normalise(source: str) -> str:
 
 
 def _read_statements(cell: CodeCell) -> Iterator[Statement]:
-    magics = _TRANSPARENT.match(cell.source)[0]
+    magics = _SKIPPED_MAGICS.match(cell.source)[0]
     source = "\n" * magics.count("\n") + cell.source[len(magics) :]
     if source.lstrip().startswith("%%"):
         raise SyntaxError(f"it begins with {source.split(maxsplit=1)[0]}")
     try:
-        # Only a tree: making bytecode of nested comprehensions crashes Python 3.12 and 3.13.
+        # Only parsed: compiling deeply nested comprehensions crashes Python 3.12 and 3.13.
         tree = ast.parse(source)
     except SyntaxError:
         source = _translate_magics(source)
@@ -447,7 +451,7 @@ def _read_statement(node: ast.stmt, cell_number: int, line: int, text: str) -> S
 
 
 def _read_names(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
-    """Returns what a statement reads when it runs, and what its functions read later."""
+    """Returns the names that a statement reads at once, and those that functions read later."""
     now, later = {s.get_name() for s in table.get_symbols() if s.is_referenced()}, set()
     tables = [(child, False) for child in table.get_children()]
     while tables:
@@ -460,17 +464,17 @@ def _read_names(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yields the nodes of a statement that run with it, not those of functions and classes."""
+    """Yields the nodes of a statement, without the bodies of functions and classes."""
     yield node
     if not isinstance(node, _DEFINITIONS):
         for child in ast.iter_child_nodes(node):
-            # A comprehension keeps its variables to itself.
+            # The variables of a comprehension are local to it.
             if not (isinstance(node, ast.comprehension) and child is node.target):
                 yield from _own_nodes(child)
 
 
 def _bound_name(node: ast.AST) -> str:
-    """Returns the name that a node binds, if it is one that does."""
+    """Returns the name that a node binds, "" if it binds none."""
     if isinstance(node, ast.alias):
         return node.asname or node.name.split(".")[0]
     if isinstance(node, ast.Name):
@@ -480,7 +484,7 @@ def _bound_name(node: ast.AST) -> str:
 
 
 def _changed_name(node: ast.AST) -> str:
-    """Returns the `a` of an assignment to `a.b[c].d`."""
+    """Returns the `a` of an assignment to `a.b[c].d`, "" for any other node."""
     if not (isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)):
         return ""
     while isinstance(node, ast.Attribute | ast.Subscript):

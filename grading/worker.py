@@ -1,8 +1,8 @@
-"""A watched Python process in a sandbox: calls functions there, bounds them, brings bytes back.
+"""A watched Python process in a sandbox: calls functions there, limits them, and returns bytes.
 
-The process is the student's as soon as it has run their code, so every byte of it is hostile. A
-reply says that the process replied, no more: what a submission is worth is decided by the numbers
-that it computed. `inside/serve.py` is the other end of the pipes.
+Once the process has run a student's code, that code controls it, and every byte from it may be
+hostile. A reply proves only that the process replied; what earns points are the numbers in it.
+`inside/serve.py` is the other end of the pipes.
 """
 
 import contextlib
@@ -27,24 +27,24 @@ Status = Literal["ok", "error", "died", "timeout", "memory", "output"]
 
 INSIDE = Path(__file__).parent / "inside"
 WATCH_SECONDS = 0.1
-SETTLE_SECONDS = 1.0  # between the end of a process and the grader's hearing of it
+SETTLE_SECONDS = 1.0  # how long the end of a process may take to become known
 KILL_SECONDS = 10
 CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a worker may use, in seconds of wall time.
+    """What a worker may use; seconds are wall time.
 
     Attributes:
-        startup_seconds: until the worker answers.
-        call_seconds: of one `Worker.call`.
-        total_seconds: of all of them.
-        memory_bytes: resident, of the whole process tree.
-        output_bytes: printed during one call.
-        reply_bytes: that one call brings back.
-        scratch_bytes: in the scratch folder; also in any one file.
-        processes: and threads, together. TensorFlow starts about 16 for each core.
+        startup_seconds: time until the worker is ready.
+        call_seconds: time of one `Worker.call`.
+        total_seconds: time of all calls together.
+        memory_bytes: resident memory of the whole process tree.
+        output_bytes: output printed during one call.
+        reply_bytes: size of one reply.
+        scratch_bytes: size of the scratch folder, and of any one file.
+        processes: processes and threads together. TensorFlow starts about 16 for each core.
     """
 
     startup_seconds: float = 60
@@ -59,13 +59,13 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came of one `Worker.call`; all words are the student's, or may be.
+    """The result of one `Worker.call`; a student's code may have chosen all of its text.
 
     Attributes:
-        status: `ok` and `error` are the process's word; after any other it is dead.
+        status: `ok` and `error` were sent by the process; after any other status it is dead.
         data: the bytes that the function returned; empty unless `ok`.
-        problem: what went wrong, in words.
-        output: what was printed meanwhile.
+        problem: what went wrong.
+        output: what was printed during the call.
     """
 
     status: Status
@@ -75,23 +75,23 @@ class Reply:
 
 
 class WorkerStartError(RuntimeError):
-    """A worker did not start; nothing of the student's had run in it."""
+    """A worker did not start; no student code had run in it."""
 
 
 class _TooLargeError(Exception):
-    """The process says more than it may."""
+    """The process sent more than it may."""
 
 
 class Worker:
-    """A process of this Python environment, started on entry, killed on exit.
+    """A process of this Python environment, started on entry and killed on exit.
 
-    Enter it from a thread that lives on, because it dies with that thread. Entering raises
-    `WorkerStartError` with what the process said.
+    Enter it from a thread that stays alive, because the process dies with that thread. If it does
+    not start, entering raises `WorkerStartError` with its output.
 
     Args:
         sandbox: what it may see.
         limits: what it may use.
-        modules: folders whose modules it can import, beside those of `inside/`.
+        modules: folders of modules that it can import, besides those of `inside/`.
     """
 
     def __init__(self, sandbox: Sandbox, limits: Limits, modules: Sequence[Path] = ()):
@@ -99,8 +99,8 @@ class Worker:
         self._sandbox = replace(sandbox, read_only=[*sandbox.read_only, *self._modules])
         self._limits = limits
         self._end: tuple[Status, str] | None = None
-        self._ending, self._ended = threading.Lock(), threading.Event()
-        self._listening, self._output, self._n_printed = threading.Lock(), bytearray(), 0
+        self._end_lock, self._ended = threading.Lock(), threading.Event()
+        self._output_lock, self._output, self._n_printed = threading.Lock(), bytearray(), 0
         self._n_calls = 0
         self._seconds_used = self._cpu_seconds = 0.0
 
@@ -127,9 +127,9 @@ class Worker:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far, start-up included, of all processes.
+        """User and system time of all processes so far, including the start.
 
-        Those count that still run and those that were waited for, as of the last 0.1 s.
+        It covers processes that still run or were waited for, and is at most about 0.1 s old.
         """
         return self._cpu_seconds
 
@@ -140,10 +140,10 @@ class Worker:
             function: `module:function`; it takes the bytes and the keywords, and returns bytes or
                 nothing.
             data: the bytes.
-            keywords: further arguments, whatever JSON can hold.
+            keywords: further arguments, as far as JSON can represent them.
 
         Returns:
-            What came of it. Once a worker is dead, every call says what it died of.
+            The reply. Once a worker is dead, every call returns the reason.
         """
         self._n_calls += 1
         call = json.dumps({"function": function, "keywords": keywords}).encode()
@@ -183,9 +183,9 @@ class Worker:
         os.set_blocking(self._process.stdout.fileno(), False)
 
     def _ask(self, request: Sequence[bytes], seconds: float, overdue: str) -> Reply:
-        """Sends a request and waits for its reply; `overdue` says that it came too late."""
+        """Sends a request and waits for its reply; `overdue` is the problem if that is late."""
         deadline = time.monotonic() + seconds
-        self._listen()  # to what was printed since the last reply
+        self._read_output()  # what was printed since the last reply
         self._output.clear()
         self._n_printed = 0
         success, problem, data = False, "", b""
@@ -196,10 +196,10 @@ class Worker:
         except _TooLargeError as error:
             self._stop("output", str(error))
         except (OSError, EOFError):
-            self._stop("died", self._how_it_ended())
-        self._listen()
+            self._stop("died", self._describe_end())
+        self._read_output()
         output = self._output.decode(errors="replace")
-        with self._ending:  # the watcher may be killing it
+        with self._end_lock:  # the watcher may be killing it
             if self._end is None:
                 status = "ok" if success else "error"
                 return Reply(status=status, data=data, problem=problem, output=output)
@@ -207,7 +207,7 @@ class Worker:
         return Reply(status=status, problem=reason, output=output)
 
     def _exchange(self, request: Sequence[bytes], deadline: float) -> tuple[bool, str, bytes]:
-        """Writes a request and reads the reply that bears its number."""
+        """Writes a request and reads the reply with its number."""
         unsent, received = [memoryview(part) for part in request if part], bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(self._replies, selectors.EVENT_READ)
@@ -226,7 +226,7 @@ class Worker:
                         if not arrived:
                             raise EOFError
                         received += arrived
-                    elif not self._listen():
+                    elif not self._read_output():
                         selector.unregister(self._process.stdout)
                 while (reply := self._take_reply(received)) is not None:
                     number, *rest = reply
@@ -237,7 +237,7 @@ class Worker:
         raise TimeoutError
 
     def _take_reply(self, received: bytearray) -> tuple[int, bool, str, bytes] | None:
-        """Takes the first whole reply away from what was received, if there is one."""
+        """Removes and returns the first complete reply of what was received, if there is one."""
         if len(received) < REPLY.size:
             return None
         number, success, n_words, n_bytes = REPLY.unpack_from(received)
@@ -251,10 +251,10 @@ class Worker:
         del received[:end]
         return number, success, words.decode(errors="replace"), data
 
-    def _listen(self) -> bool:
-        """Reads what was printed; says whether more may come, and stops what prints too much."""
+    def _read_output(self) -> bool:
+        """Reads what was printed and says whether more may come; too much stops the process."""
         limit = self._limits.output_bytes
-        with self._listening:
+        with self._output_lock:
             try:
                 while self._n_printed <= limit:
                     printed = os.read(self._process.stdout.fileno(), CHUNK)
@@ -270,34 +270,35 @@ class Worker:
     def _watch(self) -> None:
         limit = self._limits.memory_bytes
         while not self._ended.wait(WATCH_SECONDS):
-            self._listen()
+            self._read_output()
             processes = self._processes()
-            # Resident memory counts a page that processes share once for each of them.
+            # Resident memory counts a shared page once for each process that shares it.
             if sum(map(_resident, processes)) > limit < sum(map(_proportional, processes)):
                 self._stop("memory", f"the processes held more than {limit >> 20} MiB of memory")
             elif self._process.poll() is not None:
-                self._stop("died", self._how_it_ended())
+                self._stop("died", self._describe_end())
 
     def _processes(self) -> list[psutil.Process]:
-        """Returns the sandbox's process and all below it, and notes what they have taken."""
+        """Returns the sandbox's process and its descendants, and updates their CPU time."""
         processes = [self._root]
         with contextlib.suppress(psutil.Error):
             processes += self._root.children(recursive=True)
         self._cpu_seconds = max(self._cpu_seconds, sum(map(_cpu_seconds, processes)))
         return processes
 
-    def _how_it_ended(self) -> str:
+    def _describe_end(self) -> str:
         try:
             code = self._process.wait(SETTLE_SECONDS)
         except subprocess.TimeoutExpired:
             return "the process closed its pipes"
-        number = -code if code < 0 else code - 128  # the sandbox passes signals on as shells do
+        # Like a shell, the sandbox reports signal n as 128 + n.
+        number = -code if code < 0 else code - 128
         how = signal.strsignal(number) if number in signal.valid_signals() else f"exit code {code}"
         return f"the process ended: {how}"
 
     def _stop(self, status: Status, reason: str) -> None:
-        """Kills all processes, and returns when they are dead; the first reason counts."""
-        with self._ending:
+        """Kills all processes and waits until they are dead; only the first reason counts."""
+        with self._end_lock:
             if self._end is not None:
                 return
             self._end = status, reason
@@ -305,7 +306,7 @@ class Worker:
             for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            # The sandbox's first process is gone only when all of its processes are.
+            # The sandbox's first process ends only after all of its others.
             deadline = time.monotonic() + KILL_SECONDS
             while not all(map(_is_gone, processes)) and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -317,7 +318,7 @@ def _is_gone(process: psutil.Process) -> bool:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    return sum(_ask(process.cpu_times, (0.0,))[:4])  # of its children that were waited for, too
+    return sum(_ask(process.cpu_times, (0.0,))[:4])  # includes children that were waited for
 
 
 def _resident(process: psutil.Process) -> int:
@@ -325,7 +326,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def _proportional(process: psutil.Process) -> int:
-    """Returns the resident bytes, shared ones divided among those who share them."""
+    """Returns the resident bytes; shared ones are divided among the processes."""
     return _ask(lambda: process.memory_full_info().pss, _resident(process))
 
 

@@ -1,4 +1,4 @@
-"""The games that are played for marks: Kung-Fu Master as the notebook sets it up, in full."""
+"""The games played for marks: whole games of Kung-Fu Master, set up as in the notebook."""
 
 import functools
 import itertools
@@ -13,16 +13,16 @@ from assignments.kungfu.play import PlayRules
 from atari_util import PreprocessAtari, emulator_seed, make_atari_vector_env
 from checks.points import PLAYING, POINTS
 
-FRAMES_PER_SECOND = 15  # of the game's 60, which shows every fourth
+FRAMES_PER_SECOND = 15  # the game has 60, and every fourth is shown
 
-# Makes one game, as the notebook does but that rewards are the game's own points.
+# Makes one game like the notebook, except that rewards are the game's own points.
 MakeEnv = Callable[..., PreprocessAtari]
 
 
 def make_env(
     *, left: int, n_frames: int, dim_order: str, render_mode: str | None = None
 ) -> PreprocessAtari:
-    """Makes a game, cut off that many columns from the left."""
+    """Makes a game, with `left` columns of its frames cut off."""
     env = gym.make(
         "ALE/KungFuMaster-v5",
         frameskip=4,
@@ -35,11 +35,11 @@ def make_env(
 
 
 class KungFuGames:
-    """Some games, stepped side by side; see `play.Games`."""
+    """Several games, stepped side by side; see `play.Games`."""
 
     def __init__(self, make_env: MakeEnv, generator: np.random.Generator, n_games: int):
         numbers = (int(generator.integers(2**63)) for _ in itertools.count())
-        # The emulator's vector environment takes 31 of the 32 bits of an emulator's seed.
+        # An emulator's seed has 32 bits, but the vector environment accepts only 31.
         playable = (number for number in numbers if emulator_seed(number) < 2**31)
         self.seeds = list(itertools.islice(playable, n_games))
         env = make_env()
@@ -73,7 +73,7 @@ def record(make_env: MakeEnv, seed: int, actions: Sequence[int]) -> tuple[float,
     with tempfile.TemporaryDirectory() as folder:
         env = gym.wrappers.RecordVideo(
             make_env(render_mode="rgb_array"),
-            f"{folder}/new",  # it warns of folders that exist
+            f"{folder}/new",  # it warns if the folder exists
             fps=FRAMES_PER_SECOND,
             disable_logger=True,
         )
@@ -85,7 +85,7 @@ def record(make_env: MakeEnv, seed: int, actions: Sequence[int]) -> tuple[float,
 
 
 def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> PlayRules:
-    """Returns what is played for: 20 games, a mean of 10,000 for full points."""
+    """Returns the rules: a mean score of 10,000 in 20 games earns full points."""
     return PlayRules(
         player=player,
         obs_shape=obs_shape,

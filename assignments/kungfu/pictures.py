@@ -1,8 +1,8 @@
-"""Pictures that make the idea of a hint visible, for the student's feedback page.
+"""Pictures that illustrate hints on the student's feedback page.
 
-What they show is worked out from the rollouts that the visible checks use: students have these
-anyway. The sheet of paper behind them is opaque, so they look the same on a light and on a dark
-page. Positions are pixels from the top left corner.
+Their numbers come from the rollouts of the visible checks, which students have anyway. Their
+background is opaque, so they look the same on a light and on a dark page. Positions are pixels from
+the top left corner.
 """
 
 import io
@@ -40,9 +40,9 @@ def draw_broadcast() -> bytes:
     axes = _sheet(470)
     _text(axes, 30, 44, "Targets minus values of two games", TITLE, ha="left", weight="bold")
     _text(axes, 235, 100, "Shape (n,)", color=OWN, weight="bold")
-    _text(axes, 235, 132, "each with its own", SMALL, OWN)
+    _text(axes, 235, 132, "each game on its own", SMALL, OWN)
     _text(axes, 620, 100, "Shape (n, 1)", color=WRONG_LINE, weight="bold")
-    _text(axes, 620, 132, "everybody with everybody", SMALL, WRONG_LINE)
+    _text(axes, 620, 132, "all pairs of games", SMALL, WRONG_LINE)
 
     for y, words in ((190, "Target"), (278, "− Value")):
         _text(axes, 120, y, words, SMALL, ha="right")
@@ -67,10 +67,10 @@ def draw_broadcast() -> bytes:
 
 
 def draw_entropy_sign() -> bytes:
-    """One policy, pushed up and down the slope of its entropy."""
+    """A policy whose entropy was pushed up, and one whose entropy was pushed down."""
     start = ENTROPY_CASE.logits[0, 0].astype(float)
     axes = _sheet(450)
-    _text(axes, 30, 44, "What a policy of 14 actions becomes", TITLE, ha="left", weight="bold")
+    _text(axes, 30, 44, "How a policy over 14 actions changes", TITLE, ha="left", weight="bold")
     for x, sign, words, color, fill in (
         (40, 1, "Entropy pushed up", OWN, OWN_FILL),
         (430, -1, "Entropy pushed down", WRONG_LINE, WRONG_FILL),
@@ -84,13 +84,13 @@ def draw_entropy_sign() -> bytes:
             axes.bar(height=-220 * new, color=fill, edgecolor=color, linewidth=2, **place)
             axes.bar(height=-220 * old, fill=False, edgecolor=INK, linewidth=1.2, **place)
         axes.plot([x, x + 328], [380, 380], color=INK, linewidth=2)
-    words = "A bar is an action's probability; thin lines: as it was before"
+    words = "Bars: the probability of each action; thin lines: before"
     _text(axes, 400, 416, words, SMALL, QUIET)
     return _png(axes)
 
 
 def draw_episode_end() -> bytes:
-    """A game that ends at tick 1 of a rollout: its target must not see the next game's value."""
+    """A game that ends at tick 1 of a rollout: its target must exclude the next game's value."""
     game, last = 1, 1
     case = POLICY_CASE_WITH_ENDS
     values, rewards = case.values[game], case.rewards[game]
@@ -121,8 +121,8 @@ def draw_episode_end() -> bytes:
             _text(axes, x + 70, 368, f"× {case.gamma}", SMALL, OWN)
     _text(axes, wall, 369, "×", 44, WRONG_LINE, weight="bold")
     words = (
-        "If the dashed arrow is let through, a game that is over\n"
-        f"is promised {_number(leak)} of a game that it will never play."
+        "With the dashed arrow, the target of a finished game\n"
+        f"would include {_number(leak)} from a game that it never plays."
     )
     _text(axes, 400, 522, words, SMALL, WRONG_LINE)
     return _png(axes)
@@ -136,7 +136,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 
 
 def _follow_entropy(logits: np.ndarray, sign: int) -> np.ndarray:
-    """Takes steps up (sign 1) or down (-1) the gradient of the entropy by the logits."""
+    """Steps up (sign 1) or down (-1) the entropy's gradient with respect to the logits."""
     for _ in range(12):
         policy = _softmax(logits)
         logits = logits - sign * 2 * policy * (np.log(policy) + _entropy(policy))
@@ -156,7 +156,7 @@ def _number(value: float) -> str:
 
 
 def _sheet(height: int) -> Axes:
-    """Returns axes in pixels, y downwards, on paper."""
+    """Returns axes on paper, in pixels, with y pointing down."""
     figure = Figure(figsize=(WIDTH / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
     figure.patch.set_facecolor(PAPER)
     axes = figure.add_axes((0, 0, 1, 1))

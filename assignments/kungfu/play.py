@@ -1,7 +1,7 @@
-"""Plays for marks: the agent runs in a student's worker, the games and their seeds stay here.
+"""Plays for marks: the agent runs in a student's worker; the games and their seeds stay here.
 
-The worker is told the newest frames, tick by tick, and answers with actions. It is never told a
-seed, a score, or where a game came from: scores can be neither invented nor searched for.
+At each tick, the worker gets the newest frames and replies with actions. It never learns a seed, a
+score, or where a game came from, so an answer can neither invent scores nor search for them.
 """
 
 import functools
@@ -20,15 +20,15 @@ from grading.files import UnreadableError, read_regular_file
 from grading.inside.measurement import Measurement
 from grading.worker import Worker
 
-MAX_MESSAGE = 500  # characters of a student's
-MAX_WEIGHT_BYTES = 64 << 20  # of the file, and of all that is in it
+MAX_MESSAGE = 500  # characters of an error in a student's code
+MAX_WEIGHT_BYTES = 64 << 20  # of the file, and of its unpacked contents
 
 
 class Games(Protocol):
-    """Some games of a kind, stepped in lockstep.
+    """Several games of one kind, stepped in lockstep.
 
     Attributes:
-        seeds: what `PlayRules.record` needs to play each of them again.
+        seeds: what `PlayRules.record` needs to replay each of them.
     """
 
     seeds: Sequence[int]
@@ -37,9 +37,9 @@ class Games(Protocol):
         """Starts the games and returns their first frames, uint8 `[n_games, height, width]`."""
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns the newest frames, and `[n_games]` rewards and whether games are over.
+        """Steps the games; returns the newest frames, `[n_games]` rewards, and which are over.
 
-        Games that are over may go on as they like: nothing more is asked of them.
+        What happens in a game after its end is ignored.
         """
 
 
@@ -49,16 +49,16 @@ class PlayRules:
 
     Attributes:
         player: the module that makes the player in the worker; see `inside/player.py`.
-        obs_shape: of one observation.
-        n_actions: actions are 0 to n_actions - 1.
-        games: makes as many games as it is told, from seeds that it draws.
-        record: plays a game of this seed again by these actions; returns its score and an MP4.
+        obs_shape: the shape of one observation.
+        n_actions: the number of actions, which are 0 to n_actions - 1.
+        games: makes the given number of games, from seeds that it draws.
+        record: replays the game of a seed with some actions; returns its score and an MP4.
         zero_score, full_score: the mean scores between which points rise from 0 to `maximum`.
-        maximum: points.
-        n_games: whose first scores count.
-        n_shuffled_games: played by the same agent with its weights shuffled.
-        seconds: of wall time for either set of games. Good agents live long: 20 games of 39,000
-            points took more than two minutes on two slow cores with nothing else to do.
+        maximum: the most points that can be earned.
+        n_games: the number of games that count.
+        n_shuffled_games: the number of games that the agent plays with shuffled weights.
+        seconds: wall time for each of these two sets of games. Good agents live long: 20 games of
+            39,000 points took more than two minutes on two slow cores that were otherwise idle.
     """
 
     player: str
@@ -105,16 +105,16 @@ def trial(rules: PlayRules) -> Trial:
 
 
 def play(stage: Stage, rules: PlayRules) -> TrialResult:
-    """Lets a student's agent play, and says what that is worth.
+    """Lets a student's agent play, and returns what it earned.
 
     Args:
-        stage: the cells that define the agent, the weights, and the seed that all games are drawn
-            from. The same seed gives the same games.
-        rules: of the assignment.
+        stage: the cells that define the agent, the weights, and the seed of all games. The same
+            seed gives the same games.
+        rules: the rules of the assignment.
     """
     generator, other_generator = np.random.default_rng(stage.seed).spawn(2)
     try:
-        # Longer than the games may take: what they took too long for is for them to say.
+        # More time than the games have: their own limit, which has its own message, comes first.
         worker = stage.start_worker(2 * rules.seconds)
         weights = read_weights(stage.attachment, worker)
         episodes = _play_games(worker, stage.sources, weights, rules, rules.n_games, generator)
@@ -124,9 +124,9 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
     mean_score = float(np.mean(scores))
     remarks = []
     if rules.points(mean_score) > 0:
-        # In another worker, so that no agent can tell that these are the second games.
+        # In another worker, so that the agent cannot tell that it has played before.
         another = stage.start_worker(2 * rules.seconds)
-        remarks += _look_at_weights(
+        remarks += _compare_shuffled_weights(
             another, stage.sources, weights, rules, other_generator, mean_score
         )
     best = max(episodes, key=lambda episode: episode.score)
@@ -134,7 +134,7 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
     if replayed_score != best.score:
         video = None
         remarks.append(
-            f"no video: played again, the best game brought {replayed_score:,.0f} points and not "
+            f"no video: the replay of the best game scored {replayed_score:,.0f} points instead of "
             f"{best.score:,.0f}"
         )
     return TrialResult(
@@ -146,7 +146,7 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
 
 
 def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
-    """Reads a weights file in a worker in which nothing of the student's has run yet.
+    """Reads a weights file in a worker that has run no student code yet.
 
     Raises:
         PlayError: they cannot be read.
@@ -172,7 +172,7 @@ def _describe(scores: Sequence[float], rules: PlayRules) -> str:
     )
 
 
-def _look_at_weights(
+def _compare_shuffled_weights(
     worker: Worker,
     sources: Sequence[str],
     weights: Sequence[np.ndarray],
@@ -191,7 +191,7 @@ def _look_at_weights(
         return []
     return [
         f"with shuffled weights the agent plays about as well: the mean of {len(episodes)} games "
-        f"is {shuffled_mean:,.0f}. Is it the network that plays?"
+        f"is {shuffled_mean:,.0f}. Does the network choose the actions?"
     ]
 
 
@@ -203,10 +203,10 @@ def _play_games(
     n_games: int,
     generator: np.random.Generator,
 ) -> list[_Episode]:
-    """Plays each of some games once, to its end.
+    """Plays each game once, to its end.
 
     Raises:
-        PlayError: the agent fails, acts as nobody may, or takes too long.
+        PlayError: the agent fails, chooses an invalid action, or takes too long.
     """
     deadline = time.monotonic() + rules.seconds
     agent = _RemoteAgent(worker, sources, weights, rules, n_games)
@@ -251,16 +251,16 @@ class _RemoteAgent:
         )
 
     def act(self, is_running: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Returns an action for each game, int64 `[n_games]`, for those that are over as well."""
+        """Returns an action for each game, including finished ones, int64 `[n_games]`."""
         message = is_running.astype(np.uint8).tobytes() + frames[is_running].tobytes()
-        answer = self._ask("player:act", message)
-        if len(answer) != 8 * self._n_games:
-            raise PlayError(f"{self._n_games} actions were expected, {len(answer)} bytes came")
-        actions = np.frombuffer(answer, "<i8")
+        reply = self._ask("player:act", message)
+        if len(reply) != 8 * self._n_games:
+            raise PlayError(f"expected {self._n_games} actions as int64, got {len(reply)} bytes")
+        actions = np.frombuffer(reply, "<i8")
         wrong = actions[(actions < 0) | (actions >= self._n_actions)]
         if wrong.size:
             raise PlayError(
-                f"the agent chose action {wrong[0]}, and there are 0 to {self._n_actions - 1}: are "
+                f"the agent chose action {wrong[0]}, expected 0 to {self._n_actions - 1}: are "
                 "there NaNs among its logits?"
             )
         return actions

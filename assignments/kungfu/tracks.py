@@ -1,4 +1,4 @@
-"""The assignment in TensorFlow and in PyTorch, as the grader needs it."""
+"""The assignment in TensorFlow and in PyTorch, as the grader reads it."""
 
 import functools
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ def track(
     """Returns the assignment in one framework.
 
     Args:
-        framework: as files are named after it.
-        module: what is imported.
-        obs_shape: of one observation.
-        variants: of its solution.
-        environment: variables of every worker, beside those that all tracks have.
-        game: how the notebook makes it; see `games.make_env`.
+        framework: its name in the names of files.
+        module: its name in imports.
+        obs_shape: the shape of one observation.
+        variants: the variants of its solution.
+        environment: environment variables of every worker, besides those of all tracks.
+        game: the notebook's settings of the game; see `games.make_env`.
     """
     rules = games.play_rules(
         f"play_{framework}", obs_shape, functools.partial(games.make_env, **game)

@@ -1,10 +1,10 @@
-"""What students hand in: right solutions written differently, and misconceptions.
+"""Answers that students hand in: right solutions written differently, and misconceptions.
 
-A variant is the solution's exercise cell with some text replaced. Right ones must pass the check;
-wrong ones, the *mutants*, must fail it with a line that names the idea.
+A variant is the solution's exercise cell with some text replaced. Right variants must pass the
+visible check; wrong ones, the *mutants*, must fail it with a line that names the idea.
 
-An idea is the same in every framework and stands here once; how it looks in a solution stands in
-`variants_tensorflow.py` and `variants_pytorch.py`.
+An idea is the same in every framework and is defined here once. The edits that turn a solution into
+its variants are in `variants_tensorflow.py` and `variants_pytorch.py`.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from assignments.kungfu import loss
 from grading import assignment
 
-Edits = dict[str, dict[str, tuple[tuple[str, str], ...]]]  # by exercise and name
+Edits = dict[str, dict[str, tuple[tuple[str, str], ...]]]  # by exercise and by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Idea:
     """A misconception.
 
     Attributes:
-        message: a part of the line that must fail in the visible check.
-        loses: the parts that must fail in grading, by name.
-        hint: what feedback says to a student whose numbers are this mistake's.
+        message: part of the line that must fail in the visible check.
+        loses: the names of the parts that must fail in grading.
+        hint: what the feedback tells a student whose numbers match this mistake.
     """
 
     message: str
@@ -42,9 +42,9 @@ class Variant(assignment.Variant):
     idea: Idea | None = None
 
 
-EVERYTHING = tuple(part.name for part in loss.PARTS)  # where nothing can be measured
+EVERYTHING = tuple(part.name for part in loss.PARTS)  # if nothing can be measured
 
-# Right, with numbers of their own.
+# Right answers whose numbers differ from the solution's.
 COUNT = {
     "the critic regressed on the n-step return",
     "a final observation's value counted as 0 at once",
@@ -53,20 +53,20 @@ COUNT = {
     "the critic on returns, and entropy without the last column",
 }
 
-# What is lost where no weight moves.
+# The parts that fail if no weight moves.
 NOTHING_MOVES = ("value_loss", "semi_gradient", "advantage", "policy_gradient")
 NOTHING_MOVES += ("constant_advantage", "entropy_gradient", "value_ends", "policy_ends")
 NOTHING_MOVES += ("memory_gradient", "weights")
 
 BROADCAST = (
-    "Somewhere (n,) met (n, 1), and the result is (n, n), everybody with everybody: print the "
-    "shapes of what you add, subtract and multiply."
+    "Somewhere, shapes (n,) and (n, 1) were broadcast to (n, n), which pairs every game with every "
+    "other. Print the shapes of the arrays that you add, subtract and multiply."
 )
 
 # These two give the value loss the same numbers.
 MIXED = (
-    "Each game has rewards of its own: averaging them leaves nobody to praise. Where (n,) meets "
-    "(n, 1) they are averaged, too, without a word."
+    "Each game must keep its own rewards: an average over the games does not tell which actions "
+    "were good. Combining (n,) with (n, 1) averages them, too, without an error."
 )
 
 IDEAS: dict[str, dict[str, Idea]] = {
@@ -74,31 +74,29 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "value left (n, 1)": Idea(
             "state_value has shape (5, 1): drop the last axis",
             ("state_value",),
-            "A value for each game is one number: with a last axis of length 1, differences of "
-            "values become tables of everybody against everybody.",
+            "The value of each game is one number. With a last axis of length 1, differences of "
+            "values become tables that pair every game with every other.",
         ),
         "value squeezed without an axis": Idea(
             "a bare squeeze drops the games' axis too",
             ("state_value",),
-            "A squeeze that is not told which axis also drops the games' axis when there is one "
-            "game.",
+            "A squeeze without an axis also drops the games' axis when there is only one game.",
         ),
         "softmax inside the logits head": Idea(
             "they are probabilities already",
             ("logits",),
-            "Logits are not probabilities: softmax comes later, and applied twice it leaves a "
-            "policy that hardly prefers anything.",
+            "Logits are not probabilities: the softmax comes later. Applied twice, it makes all "
+            "actions almost equally likely.",
         ),
         "the old memory handed on": Idea(
             "it is the old memory",
             ("new_state",),
-            "What goes on to the next tick must be what the cell remembers now, not what it "
-            "remembered before.",
+            "The next tick needs what the cell remembers now, not what it remembered before.",
         ),
         "h and c swapped": Idea(
             "[h, c], in this order",
             ("new_state",),
-            "The two parts of the memory have an order, [h, c].",
+            "The two parts of the memory have an order: [h, c].",
         ),
         "the cell's output as the whole memory": Idea(
             "must be the two arrays [h, c]",
@@ -114,22 +112,24 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "heads on the backbone": Idea(
             "not what goes into the cell",
             ("logits",),
-            "What the actor says must depend on what the cell remembers.",
+            "The actor's logits must depend on what the cell remembers.",
         ),
         "forward under no_grad": Idea(
             "every weight learns: no gradient reaches conv0.weight",
             ("gradients",),
-            "What is computed under no_grad has no gradients: it is for playing, not for learning.",
+            "Nothing computed under no_grad has gradients: no_grad is for playing, not for "
+            "learning.",
         ),
         "outputs detached": Idea(
             "every weight learns: no gradient reaches ",
             ("gradients",),
-            "What is detached has no gradient: nothing is learnt through it.",
+            "A detached tensor passes no gradient back: nothing is learnt through it.",
         ),
         "softmax over the games inside the logits head": Idea(
             "each column sums to 1, over the games",
             ("logits", "games_apart"),
-            "A softmax runs over the actions of one game, never over games; and logits need none.",
+            "A softmax runs over the actions of one game, never over the games; and logits need no "
+            "softmax.",
         ),
         "NumPy in forward": Idea(
             "every weight learns",
@@ -147,8 +147,8 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "entropy_value",
                 "entropy_gradient",
             ),
-            "The entropy's sign: it is positive, and subtracting it from the loss makes the "
-            "policy less sure.",
+            "Check the entropy's sign: entropy is positive, and subtracting it from the loss makes "
+            "the policy less certain.",
         ),
         "entropy averaged over the actions too": Idea(
             "entropy: averaged over the actions too",
@@ -156,7 +156,7 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "entropy_value",
                 "entropy_gradient",
             ),
-            "An entropy sums over the actions; only games and ticks are averaged.",
+            "Entropy is a sum over the actions; average it over games and ticks only.",
         ),
         "entropy summed over batch and time": Idea(
             "entropy: summed over games and ticks",
@@ -164,8 +164,8 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "entropy_value",
                 "entropy_gradient",
             ),
-            "The entropy is a mean over games and ticks, so that its weight means the same for "
-            "every batch.",
+            "Average the entropy over games and ticks, so that its weight means the same for every "
+            "batch.",
         ),
         "entropy of the chosen action only": Idea(
             "entropy: it depends on which action was played",
@@ -173,7 +173,7 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "entropy_value",
                 "entropy_gradient",
             ),
-            "An entropy runs over all actions, not only over the one that was played.",
+            "Entropy is a sum over all actions, not only the one that was played.",
         ),
         "entropy of the chosen action only, weighted": Idea(
             "entropy: it depends on which action was played",
@@ -181,14 +181,14 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "entropy_value",
                 "entropy_gradient",
             ),
-            "An entropy runs over all actions, not only over the one that was played, probable or"
-            " not.",
+            "Entropy is a sum over all actions, not only the one that was played, even if that one "
+            "is weighted by its probability.",
         ),
         "advantage without stop-gradient": Idea(
             "the policy term moves the values",
             ("constant_advantage",),
-            "The advantage must be a constant for the actor: otherwise the critic is trained to "
-            "please it.",
+            "The actor must treat the advantage as a constant: otherwise its loss trains the "
+            "critic, too.",
         ),
         "log-probability stopped instead of the advantage": Idea(
             "the log-probabilities are not in J_hat, or are stopped",
@@ -198,18 +198,18 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "constant_advantage",
                 "policy_ends",
             ),
-            "It is the advantage that must be constant; a constant log-probability teaches the "
-            "actor nothing.",
+            "The advantage must be a constant, not the log-probability: a constant log-probability "
+            "teaches the actor nothing.",
         ),
         "V(s') not stopped": Idea(
             "V(s_{t+1}) is pulled as well: use V_next",
             ("semi_gradient",),
-            "The target of the value is a constant: only V(s_t) is pulled.",
+            "The target of the value is a constant: the loss must move V(s_t) only.",
         ),
         "V(s') not stopped where it was given": Idea(
             "V(s_{t+1}) is pulled as well: use V_next",
             ("semi_gradient",),
-            "The target of the value is a constant: only V(s_t) is pulled.",
+            "The target of the value is a constant: the loss must move V(s_t) only.",
         ),
         "no mask in the TD target": Idea(
             "a finished game has no future",
@@ -219,12 +219,13 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "the mask taken from the next column only": Idea(
             "the mask comes one column late",
             ("value_ends",),
-            "The mask of a column says whether *its* observation is the last of its game.",
+            "The mask of a column says whether the observation in that same column is the last of "
+            "its game.",
         ),
         "no mask in the returns": Idea(
             "policy: episode ends: returns run on into the next game",
             ("policy_ends",),
-            "A return must not run on into the next game.",
+            "A return must not continue into the next game.",
         ),
         "memory not wiped": Idea(
             "it is carried into the next game",
@@ -244,7 +245,7 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "step instead of a call": Idea(
             "agent.step is for playing",
             EVERYTHING,
-            "agent.step is for playing: no gradient passes through what it returns.",
+            "agent.step is for playing: no gradient passes through its results.",
         ),
         "memory not handed on": Idea(
             "assign what comes back to memory",
@@ -252,45 +253,46 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "memory_passed",
                 "memory_gradient",
             ),
-            "What the agent remembers must go into its next tick.",
+            "The agent's new memory must go into its next tick.",
         ),
         "memory stopped at every tick": Idea(
             "within a rollout the memory must not be stopped",
             ("memory_gradient",),
-            "Within a rollout gradients must flow through the memory: that is how it learns what "
-            "to keep.",
+            "Within a rollout, gradients must flow through the memory: this is how the agent "
+            "learns what to remember.",
         ),
         "gradients never cleared": Idea(
             "they add up from call to call",
             ("step",),
-            "Gradients add up until they are cleared: each rollout is to be learnt from once.",
+            "Gradients add up until they are cleared: learn from each rollout only once.",
         ),
         "gradients cleared before the step": Idea(
             "were cleared before the step",
             NOTHING_MOVES,
-            "What was cleared moves nothing: gradients are cleared before they are computed, or "
-            "after the step.",
+            "Cleared gradients move no weights: clear them before you compute new ones, or after "
+            "the step.",
         ),
         "the step before the gradients": Idea(
             "it comes before the gradients",
             (*NOTHING_MOVES, "step"),
-            "A step goes along the gradients that are there, so they must be computed before it.",
+            "A step uses the gradients that were computed before it, so compute them first.",
         ),
         "the pass under no_grad": Idea(
             "no gradient leads from the loss to the agent",
             EVERYTHING,
-            "Under no_grad nothing keeps the way back: training needs the agent with gradients.",
+            "Under no_grad, nothing is recorded for the backward pass: training needs the agent's "
+            "gradients.",
         ),
         "softmax over the ticks": Idea(
             "softmax runs over the ticks",
             ("advantage", "policy_gradient", "entropy_value", "entropy_gradient", "policy_ends"),
-            "A softmax must run over the actions: probabilities of one tick sum to 1.",
+            "A softmax must run over the actions: the probabilities of one tick sum to 1.",
         ),
         "the advantage worked out in place": Idea(
             "the advantage overwrites the returns",
             ("advantage",),
-            "Work in place, like -= or a function with _ at its end, overwrites what the next tick "
-            "still needs.",
+            "In-place operations, such as -= or functions whose names end in _, overwrite values "
+            "that the next tick still needs.",
         ),
         "a column of values": Idea(
             "(n,) and (n, 1) became (n, n)",
@@ -315,35 +317,36 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "one-step advantage": Idea(
             "the advantage looks one step ahead only",
             ("advantage",),
-            "A rollout looks further ahead than one step: use the return that was added up.",
+            "A rollout looks further ahead than one step: use the return that was accumulated.",
         ),
         "return without a baseline": Idea(
             "the advantage lacks its baseline",
             ("advantage",),
-            "An advantage says how much better than expected it went: the expectation is missing.",
+            "An advantage says how much better than expected an action was: subtract what was "
+            "expected.",
         ),
         "every action praised alike": Idea(
             "each played action should be pushed by its own advantage",
             ("advantage",),
-            "Praise that is the same for every action teaches nothing: an advantage says how much "
-            "better than expected it went.",
+            "The same praise for every action teaches nothing: an advantage says how much better "
+            "than expected an action was.",
         ),
         "probability instead of its logarithm": Idea(
             "the probability stands where its logarithm should",
             ("policy_gradient",),
-            "The policy gradient has the logarithm of the probability in it.",
+            "The policy gradient uses the logarithm of the probability.",
         ),
         "policy summed over the games": Idea(
             "advantage: twice too large for 2 games",
             ("policy_gradient",),
-            "Means over the games, not sums: otherwise the step grows with their number. This is "
-            "the policy's term.",
+            "Average the policy's term over the games instead of summing it: otherwise the step "
+            "grows with the number of games.",
         ),
         "value loss summed over the games": Idea(
             "value loss: twice too large for 2 games",
             ("value_loss",),
-            "Means over the games, not sums: otherwise the step grows with their number. This is "
-            "the value's term.",
+            "Average the value's term over the games instead of summing it: otherwise the step "
+            "grows with the number of games.",
         ),
         "value loss halved": Idea(
             "the formula has no factor of 1/2",
@@ -353,13 +356,13 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "value not discounted": Idea(
             "γ is missing",
             ("value_loss",),
-            "The value of what comes next is discounted.",
+            "The value of the next state must be discounted.",
         ),
         "value without a future": Idea(
             "γ·V(s_{t+1}) is missing",
             ("value_loss",),
-            "The target of the value is more than the next reward: what comes after it has a "
-            "value too.",
+            "The target of the value is more than the next reward: the next state has a value, "
+            "too.",
         ),
         "value stopped": Idea(
             "it has no gradient",
@@ -369,17 +372,17 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "value_ends",
                 "weights",
             ),
-            "The value itself must not be a constant in its own loss.",
+            "In its own loss, the value must not be a constant.",
         ),
         "nothing at all": Idea(
             "no weight changes",
             EVERYTHING,
-            "Gradients that nobody applies change nothing.",
+            "Gradients change nothing until they are applied.",
         ),
         "the optimizer bypassed": Idea(
             "value loss: ",
             ("value_loss", "policy_gradient", "entropy_gradient"),
-            "Weights are the optimizer's to change: hand it the gradients.",
+            "Let the optimizer change the weights: give it the gradients.",
         ),
         "no step taken": Idea(
             "no weight changes",
@@ -396,29 +399,29 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "weights",
                 "step",
             ),
-            "Gradients that nobody applies change nothing.",
+            "Gradients change nothing until they are applied.",
         ),
         "two steps taken": Idea(
             "it takes 2 steps in one call",
             ("step",),
-            "One rollout, one step.",
+            "Take one step for each rollout.",
         ),
         "weights left out of the loss": Idea(
             "value_loss_weight and entropy_weight change nothing",
             ("weights",),
-            "The weights of the terms come from the settings.",
+            "The weights of the loss terms must come from the settings.",
         ),
         "a mean over an axis that is not there": Idea(
             "train_on_rollout runs: ",
             EVERYTHING,
-            "A shape does not fit: print the shapes, each should begin with the number of games.",
+            "A shape does not fit. Print the shapes: each should begin with the number of games.",
         ),
     },
     "optimizer": {
         "the class itself": Idea(
             "Adam is the class: call it",
             ("descent",),
-            "An optimizer is made by calling its class.",
+            "To make an optimizer, call its class.",
         ),
         "a name": Idea(
             "it is 'adam'",
@@ -428,24 +431,24 @@ IDEAS: dict[str, dict[str, Idea]] = {
         "far too long steps": Idea(
             "get ever further off",
             ("descent",),
-            "Steps that long lead away from where they should.",
+            "Steps this long overshoot and lead away from the minimum.",
         ),
         "uphill": Idea(
             "move uphill",
             ("descent",),
-            "A learning rate is positive.",
+            "An optimizer must walk downhill, so that the loss decreases.",
         ),
         "standing still": Idea(
             "the learning rate is zero",
             ("descent",),
-            "With a learning rate of zero nothing is learnt.",
+            "With a learning rate of zero, nothing is learnt.",
         ),
     },
 }
 
 
 def make_variants(right: Edits, wrong: Edits) -> tuple[Variant, ...]:
-    """Returns all variants of a solution, the right ones first."""
+    """Returns all variants of a solution, right ones first."""
     return (*_make(right), *_make(wrong, IDEAS))
 
 

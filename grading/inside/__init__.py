@@ -1,4 +1,4 @@
-"""What runs in the sandbox, beside a student's code; in reach of it, so it holds no answers.
+"""Modules that run in the sandbox beside a student's code; it can read them: no answers here.
 
-Inside, this folder is on the path: its modules are imported by their bare names.
+In the sandbox this folder is on the path, so its modules are imported by their bare names.
 """

@@ -1,4 +1,4 @@
-"""Runs the cells that an answer consists of, and names the student's own line where they fail."""
+"""Runs the cells of an answer, and names the student's own line in which they fail."""
 
 import linecache
 import traceback
@@ -10,15 +10,15 @@ def run_cells(name: str, sources: Sequence[str], **provided: Any) -> dict[str, A
     """Runs cells in a namespace of their own and returns it.
 
     Args:
-        name: of the exercise, for tracebacks.
-        sources: the answer last. Cells before may fail: what they were to define is missing then,
-            and nothing else.
-        provided: globals that other cells would have made.
+        name: the exercise's name, for tracebacks.
+        sources: the cells, the answer last. Earlier cells may fail; then only the names that they
+            should define are missing.
+        provided: globals that other cells would have defined.
     """
     namespace: dict[str, Any] = {"__name__": "__main__", **provided}
     for number, source in enumerate(sources):
         file = f"<cell {name} {number}>"
-        # Tracebacks read sources through this cache; so does what compiles functions.
+        # Tracebacks, and tools that compile functions, read sources from this cache.
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         try:
             exec(compile(source, file, "exec"), namespace)

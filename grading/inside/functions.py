@@ -1,8 +1,8 @@
-"""Measures answers that are functions: calls them, and keeps what they return.
+"""Measures answers that are functions: calls them and records what they return.
 
-The function bears the exercise's name, `gradient_step` in the exercise `gradient-step`. Inputs are
-called `CASE/ARGUMENT`; what comes of a case is called `CASE`, or `CASE/0`, `CASE/1`, … if it is a
-tuple.
+The function has the exercise's name, such as `gradient_step` in the exercise `gradient-step`.
+Inputs are named `CASE/ARGUMENT`. The result of a case is named `CASE`, or, if it is a tuple,
+`CASE/0`, `CASE/1`, …
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ def measure(data: bytes, exercise: str, sources: list[str]) -> bytes:
 
     Args:
         data: the inputs, a `Measurement`.
-        exercise: its name.
-        sources: the cells that the answer consists of.
+        exercise: the exercise's name.
+        sources: the cells of the answer.
 
     Returns:
         A `Measurement`, with an error for each case that could not be measured.

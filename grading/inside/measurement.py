@@ -1,7 +1,7 @@
-"""What was measured of an answer, and how it travels: numbers only, and nothing is unpickled.
+"""The measurement of an answer, and its form as bytes: numbers only; nothing is unpickled.
 
-The form is safetensors (https://github.com/huggingface/safetensors), which checks every size before
-it makes an array.
+The format is safetensors (https://github.com/huggingface/safetensors), which checks every size
+before it creates an array.
 """
 
 from collections.abc import Mapping
@@ -9,24 +9,24 @@ from collections.abc import Mapping
 import numpy as np
 import safetensors.numpy
 
-MAX_HEADER_BYTES = 1 << 20  # JSON, which grows many times when it is read
-ERROR = "error/"  # before the name of what could not be measured
+MAX_HEADER_BYTES = 1 << 20  # JSON, which takes many times its size when parsed
+ERROR = "error/"  # precedes the name of anything that could not be measured
 MAX_WORDS = 2000  # bytes
-KINDS = "fiub"  # of NumPy's: real numbers and truth values
+KINDS = "fiub"  # the NumPy kinds of real numbers and booleans
 
 
 class MeasurementError(ValueError):
-    """Some bytes are no measurement; the message says why."""
+    """Some bytes are not a measurement; the message says why."""
 
 
 class Measurement(dict[str, np.ndarray]):
-    """Arrays by name, and in words why others are missing.
+    """Arrays by name, and the reasons why others are missing.
 
-    Names are paths: the logits that were measured in a case `base`, say, are called `base/logits`.
+    Names are paths: the logits measured in a case `base`, for example, are named `base/logits`.
 
     Attributes:
-        errors: for what could not be measured, an output or a whole case, the reason; under "" that
-            of an answer of which nothing was.
+        errors: the reasons, by the name of an output or a whole case; the name is "" if nothing
+            could be measured.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Measurement(dict[str, np.ndarray]):
 
     @property
     def first_error(self) -> str:
-        """The first error by the name of what was measured, "" if there was none."""
+        """The error with the first name in alphabetical order, "" if there is none."""
         return self.errors[min(self.errors)] if self.errors else ""
 
     def to_bytes(self) -> bytes:
-        """Writes the errors, and the arrays that hold numbers."""
+        """Writes the errors and the arrays of numbers."""
         arrays = {name: np.array(array, order="C") for name, array in self.items()}
         arrays = {name: a for name, a in arrays.items() if a.dtype.kind in KINDS}
         for name, words in self.errors.items():
@@ -59,16 +59,16 @@ class Measurement(dict[str, np.ndarray]):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Measurement":
-        """Reads what `to_bytes` wrote, or whatever somebody else did.
+        """Reads what `to_bytes` wrote; the bytes may also be anything else.
 
         Raises:
-            MeasurementError: it is something else.
+            MeasurementError: they are something else.
         """
         if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
-            raise MeasurementError("it holds more names than anything measured")
+            raise MeasurementError("its header is too large")
         try:
             arrays = safetensors.numpy.load(data)
-        except Exception as error:  # whatever the library makes of bytes that are not its own
+        except Exception as error:  # the library may raise anything for foreign bytes
             raise MeasurementError(f"it cannot be read: {str(error)[:100]}") from None
         measurement = cls()
         for name in sorted(arrays):

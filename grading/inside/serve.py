@@ -1,10 +1,10 @@
 """The worker's process: replies to requests, one after the other, until the pipe is closed.
 
-    python serve.py REQUESTS REPLYS FOLDER ...
+    python serve.py REQUESTS REPLIES FOLDER ...
 
-The first two are file descriptors. A request says which function to call, `module:function`, with
-which keywords (JSON) and bytes; a reply says whether that succeeded, with the bytes that came of
-it or with words about what went wrong. Modules are looked for in the folders.
+The first two are file descriptors. A request names the function to call, `module:function`, and
+holds its keywords (JSON) and bytes. A reply says whether the call succeeded, and holds the bytes
+that it returned or a description of the error. Modules are imported from the folders.
 """
 
 import importlib
@@ -15,7 +15,7 @@ import sys
 
 REQUEST = struct.Struct(">QIQ")  # its number; sizes of the call, as JSON, and of its bytes
 REPLY = struct.Struct(">Q?IQ")  # the request's number; success; sizes of words and bytes
-READY = REPLY.pack(0, True, 0, 0)  # the first reply, to nothing
+READY = REPLY.pack(0, True, 0, 0)  # the first reply, to no request
 MAX_WORDS = 4096  # bytes
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except Exception:  # whatever the student has put there
+            except Exception:  # the student may have replaced it
                 continue
         success, words, data = reply
         replies.write(REPLY.pack(number, success, len(words), len(data)) + words)
@@ -49,11 +49,11 @@ def main() -> None:
 def _call(function: str, data: bytes, keywords: dict) -> bytes:
     module, _, name = function.partition(":")
     result = getattr(importlib.import_module(module), name)(data, **keywords)
-    return memoryview(b"" if result is None else result).tobytes()  # TypeError if it is no bytes
+    return memoryview(b"" if result is None else result).tobytes()  # TypeError unless it is bytes
 
 
 def _words(error: BaseException) -> bytes:
-    """Names an error in a few words; it may be the student's, and fail to be named."""
+    """Describes an error briefly; it may be the student's own class, which may fail at that."""
     try:
         name = type.__dict__["__name__"].__get__(type(error))
         words = str(error) if getattr(error, "is_plain", False) else f"{name}: {error}".strip(": ")

@@ -5,13 +5,13 @@ from traitlets.config import Config
 
 
 class CellError(Exception):
-    """A cell failed; the message is its error's name and words."""
+    """A cell failed; the message is the name and the text of its error."""
 
-    is_plain = True  # it needs no name before it
+    is_plain = True  # shown without the name of this class
 
 
 def make() -> InteractiveShell:
-    """Makes the one shell of this process, which keeps no history and shows no colours."""
+    """Creates the only shell of this process, without history and colours."""
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "NoColor"
@@ -19,10 +19,10 @@ def make() -> InteractiveShell:
 
 
 def run_cell(data: bytes) -> None:
-    """Runs a cell, magics and all, and shows what it displays.
+    """Runs a cell, including its magics, and shows its output.
 
     Raises:
-        CellError: if it raises or is not Python.
+        CellError: the cell raises an error or is not Python.
     """
     result = InteractiveShell.instance().run_cell(data.decode(), store_history=True)
     error = result.error_before_exec or result.error_in_exec
@@ -31,5 +31,5 @@ def run_cell(data: bytes) -> None:
 
 
 def evaluate(data: bytes) -> bytes:
-    """Evaluates an expression in the shell's namespace; it must give bytes."""
+    """Evaluates an expression in the shell's namespace; its value must be bytes."""
     return eval(data.decode(), InteractiveShell.instance().user_ns)

@@ -1,4 +1,4 @@
-"""What an assignment says of itself is checked: errors say what came and what was expected."""
+"""Assignments are checked: errors say what was found and what was expected."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ MUTANT = Variant(
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes a toy assignment, with changes."""
+    """Makes a toy assignment with some fields changed."""
     path = tmp_path / "toy.ipynb"
     path.write_text(TEXT)
 
@@ -69,7 +69,7 @@ def test_a_sound_assignment(make):
     ]
     assert toy.solution_of("agent").startswith("# Exercise: agent\nclass Agent:")
     assert MUTANT.apply(toy.solution_of("agent")).endswith("return 2")
-    with pytest.raises(ValueError, match="wrong: 'return 1' stands 0 times in the cell"):
+    with pytest.raises(ValueError, match="wrong: 'return 1' occurs 0 times in the cell"):
         MUTANT.apply(toy.solution_of("loss"))
 
 
@@ -126,7 +126,7 @@ def test_a_sound_assignment(make):
         ),
         (
             {"variants": (dataclasses.replace(MUTANT, hint=""),)},
-            "variant 'wrong' is a mistake: it needs a hint",
+            "variant 'wrong' loses points: it needs a hint",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_the_solution_has_the_exercises_that_are_graded(make, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of assignments in place of the project's."""
+    """A folder of assignments that replaces the project's."""
     (tmp_path / "assignments").mkdir()
     (tmp_path / "assignments" / "__init__.py").touch()
     for name in [name for name in sys.modules if name.partition(".")[0] == "assignments"]:
@@ -170,7 +170,7 @@ def folder(tmp_path, monkeypatch):
     all_assignments.cache_clear()
 
 
-def test_assignments_are_found_where_they_lie(folder):
+def test_assignments_are_found_in_their_folder(folder):
     with pytest.raises(AssignmentError, match="there is no assignment in "):
         all_assignments()
     (folder / "first.py").write_text("ASSIGNMENTS = ('one',)")
@@ -179,7 +179,7 @@ def test_assignments_are_found_where_they_lie(folder):
     assert all_assignments() == ("one", "two", "three")
 
 
-def test_a_module_that_defines_none_is_named(folder):
+def test_a_module_without_assignments_is_named(folder):
     (folder / "empty.py").write_text("ASSIGNMENT = ()")
     with pytest.raises(AssignmentError, match=r"assignments\.empty defines no tuple ASSIGNMENTS"):
         all_assignments()

@@ -29,7 +29,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def grade(path: Path, *options: str | Path) -> tuple[subprocess.CompletedProcess, dict]:
-    """Grades by the command line; returns the JSON report, too."""
+    """Grades on the command line; also returns the JSON report."""
     out = path.parent / "out"
     finished = run("grading", "grade", path, "--reports", out, *options, cwd=ROOT)
     report = out / f"{path.stem}.json"
@@ -44,7 +44,7 @@ def points(report: dict) -> dict[str, float]:
 def write_variant(
     path: Path, exercise: str = "", name: str = "", framework: str = "tensorflow"
 ) -> Path:
-    """Writes the filled notebook, with a variant in it."""
+    """Writes a filled notebook that contains a variant."""
     notebook = filled(framework)
     if exercise:
         cell = next(c for c in notebook.cells if c.id == f"{exercise}-exercise")
@@ -54,7 +54,7 @@ def write_variant(
 
 
 @each_framework
-def test_a_notebook_is_told_by_the_framework_it_speaks_of(tmp_path, framework):
+def test_a_notebook_is_graded_by_its_framework(tmp_path, framework):
     solution = nbformat.read(solution_path(framework), as_version=4)
     cells = [cell for cell in solution.cells if cell.id.endswith("-exercise")]
     for number, cell in enumerate(cells):
@@ -78,7 +78,7 @@ def test_the_unfilled_notebook_is_ungradable(tmp_path, framework):
 
 
 @each_framework
-def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path, framework):
+def test_a_complete_agent_and_an_open_loss_earn_the_agents_points(tmp_path, framework):
     notebook = filled(framework)
     student = nbformat.read(student_path(framework), as_version=4)
     cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
@@ -91,13 +91,13 @@ def test_an_agent_filled_and_a_loss_open_earn_the_agents_points(tmp_path, framew
     assert reasons["agent"] == ""
     assert "gaps are open" in reasons["loss"]
     assert reasons["play"] == (
-        "no weights were handed in; looked for half.npz, kungfu_weights.npz, or any one .npz file "
+        "no weights were handed in; looked for half.npz, kungfu_weights.npz, or a single .npz file "
         "beside the notebook"
     )
 
 
 @each_framework
-def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path, framework):
+def test_one_seed_gives_one_report_in_every_format(tmp_path, framework):
     name = "entropy with the wrong sign"
     path = write_variant(tmp_path / "wrong.ipynb", "loss", name, framework)
     finished, report = grade(path, "--seed=7")
@@ -107,7 +107,7 @@ def test_one_seed_gives_one_report_and_every_form_of_it(tmp_path, framework):
     assert report["protection"].startswith("Submissions ran in bubblewrap")
     assert finished.returncode == 1
     assert points(report) == {"agent": 20, "loss": 42, "optimizer": 10, "play": 0}
-    hint = "The entropy's sign: it is positive, and subtracting it from the loss makes the policy"
+    hint = "Check the entropy's sign: entropy is positive, and subtracting it from the loss makes"
     out = tmp_path / "out"
     for text in (
         finished.stdout,
@@ -135,7 +135,7 @@ def test_another_architecture_earns_all_points(tmp_path, framework, name):
 
 
 @pytest.mark.tensorflow
-def test_values_that_the_loss_squeezes_are_paid_for_once(tmp_path):
+def test_values_that_the_loss_squeezes_cost_points_once(tmp_path):
     notebook = filled()
     for cell in notebook.cells:
         if cell.id == "agent-exercise":
@@ -206,7 +206,7 @@ def train_on_rollout(states, actions, rewards, is_not_done, prev_memory_states, 
 
 
 @pytest.mark.tensorflow
-def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out(tmp_path):
+def test_what_another_template_leaves_out_costs_nothing(tmp_path):
     cells = [
         "import gym, os\nimport tensorflow as tf\nL = tf.keras.layers\n!Xvfb :1 &",
         "env = gym.make('KungFuMasterDeterministic-v0')\nn_actions = env.action_space.n",
@@ -228,7 +228,7 @@ def test_a_notebook_from_another_template_is_not_blamed_for_what_that_leaves_out
 
 
 @pytest.mark.tensorflow
-def test_the_safe_command_takes_the_notebook_and_nothing_else(tmp_path):
+def test_the_safe_command_ignores_other_files(tmp_path):
     path = write_variant(tmp_path / "homework.ipynb", "loss", "no step taken")
     for name in ("conftest.py", "numpy.py", "json.py", "sitecustomize.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
@@ -247,8 +247,8 @@ def test_the_solution_has_full_marks(tmp_path):
     _, report = grade(tmp_path / SOLUTION.name)
     *written, play = report["exercises"]
     assert [exercise["points"] for exercise in written] == [20, 50, 10]
-    # Its agent earns three times what is asked for, unless the network is no longer the one that
-    # learnt: constants in it, too.
+    # The agent scores three times what is required, unless its network differs from the trained
+    # one, even in a constant.
     assert play["points"] == 20
     assert {check["message"] for exercise in written for check in exercise["checks"]} == {""}
     assert re.search(r"the mean of 20 games is [\d,]+ ± \d+", play["checks"][0]["message"])
@@ -256,7 +256,7 @@ def test_the_solution_has_full_marks(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_without_bubblewrap_nothing_is_graded_unless_told_so(tmp_path):
+def test_without_bubblewrap_grading_needs_an_option(tmp_path):
     path = write_variant(tmp_path / "homework.ipynb")
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -282,7 +282,7 @@ def test_a_framework_that_is_not_installed_is_the_graders_failure():
         grader.grade(solution_path("pytorch"))
 
 
-def test_the_solution_that_a_notebook_answers_is_named(tmp_path):
+def test_which_names_the_solution_of_a_notebook(tmp_path):
     (tmp_path / "no notebook.ipynb").touch()
     for path, name in (
         (student_path("pytorch"), "kungfu_a2c_pytorch"),
@@ -293,7 +293,7 @@ def test_the_solution_that_a_notebook_answers_is_named(tmp_path):
         assert finished.stdout.startswith(name), finished.stderr
 
 
-def test_what_is_no_submission_never_runs(tmp_path):
+def test_files_that_are_not_submissions_never_run(tmp_path):
     canary = tmp_path / "ran"
     run_it = f"open({str(canary)!r}, 'w').close()"
     other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(run_it)])
@@ -316,7 +316,7 @@ def test_what_is_no_submission_never_runs(tmp_path):
 FORMS = {".json", ".html", ".gradescope.json", ".junit.xml"}
 
 
-def test_many_notebooks_and_folders_have_reports_each(tmp_path):
+def test_each_notebook_has_its_own_reports(tmp_path):
     for name in ("class/ana/hw.ipynb", "class/ben/hw.ipynb", "class/.old/hw.ipynb", "one.ipynb"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(student_path().read_bytes())
@@ -340,12 +340,12 @@ def test_a_file_is_never_an_option(tmp_path, name):
     [
         (["missing.ipynb"], "there is no file missing.ipynb"),
         (["empty"], "there is no notebook in the folder empty"),
-        (["hw.ipynb", "hw.ipynb", "--attachment", "hw.ipynb"], "for one notebook, got 2 notebooks"),
-        (["hw.ipynb", "--attachment", "hw.npz"], "for one notebook, got no such file"),
+        (["hw.ipynb", "hw.ipynb", "--attachment", "hw.ipynb"], "existing file, got 2 notebooks"),
+        (["hw.ipynb", "--attachment", "hw.npz"], "existing file, got a missing file"),
         (["hw.ipynb", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],
 )
-def test_what_cannot_start_says_why(tmp_path, arguments, error):
+def test_a_command_that_cannot_start_says_why(tmp_path, arguments, error):
     (tmp_path / "empty").mkdir()
     (tmp_path / "hw.ipynb").write_bytes(student_path().read_bytes())
     finished = run("grading", "grade", *arguments, cwd=tmp_path)

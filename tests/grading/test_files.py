@@ -1,4 +1,4 @@
-"""Files are written whole, and where they should be, or not at all."""
+"""Files are written completely and in the right place, or not at all."""
 
 import pytest
 
@@ -60,12 +60,18 @@ def test_weights_are_found_beside_their_notebook(tmp_path, beside, found):
 @pytest.mark.parametrize(
     ("beside", "looked_for"),
     [
-        ([], "hw.npz, kungfu_weights.npz, or any one .npz file beside the notebook"),
-        (["another.ipynb", "kungfu_weights.npz"], "hw.npz beside the notebook (others share"),
-        (["a.npz", "b.npz"], "hw.npz, kungfu_weights.npz; of a.npz, b.npz none is named so"),
+        ([], "hw.npz, kungfu_weights.npz, or a single .npz file beside the notebook"),
+        (
+            ["another.ipynb", "kungfu_weights.npz"],
+            "hw.npz beside the notebook (other notebooks share",
+        ),
+        (
+            ["a.npz", "b.npz"],
+            "hw.npz, kungfu_weights.npz; found a.npz, b.npz: rename the right one",
+        ),
     ],
 )
-def test_weights_of_nobody_in_particular_are_not_taken(tmp_path, beside, looked_for):
+def test_weights_without_a_clear_owner_are_not_used(tmp_path, beside, looked_for):
     for name in ["hw.ipynb", *beside]:
         (tmp_path / name).touch()
     weights, words = find_attachment(tmp_path / "hw.ipynb", "kungfu_weights.npz")

@@ -1,6 +1,6 @@
-"""Submissions that cheat or break things: each gets the verdict it deserves, and harms nothing.
+"""Submissions that cheat or break things: each gets its fair verdict and does no harm.
 
-The hostile code stands in the agent's answer; loss and optimizer are right and keep their points.
+The hostile code is in the agent's answer; loss and optimizer are right and keep their points.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ CANARY = "canary-" + "in-the-solution"
 
 
 def write_submission(grader: Grader, path: Path, agent: str) -> Path:
-    """Writes the solution with another answer to the agent's exercise; `{right}` is its own."""
+    """Writes the solution with another agent; `{right}` stands for the solution's own."""
     notebook = nbformat.read(grader.assignments[0].solution, as_version=4)
     cell = next(cell for cell in notebook.cells if cell.id == "agent-exercise")
     cell.source = agent.replace("{right}", cell.source)
@@ -32,14 +32,14 @@ def write_submission(grader: Grader, path: Path, agent: str) -> Path:
 
 
 def in_the_class(code: str) -> str:
-    """An answer whose class runs code while it is being made, and is worth nothing else."""
+    """Returns an answer whose class body runs some code and defines nothing useful."""
     body = "\n".join(f"    {line}" for line in code.strip().splitlines())
     return f"# Exercise: agent\nclass SimpleRecurrentAgent:\n{body}\n"
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def grader(request, tmp_path_factory):
-    """A grader of each track, whose solution holds a canary in every exercise."""
+    """A grader for each track; its solution has a canary in every exercise."""
     track = TRACKS[request.param]
     path = tmp_path_factory.mktemp("solution") / track.solution.name
     notebook = nbformat.read(track.solution, as_version=4)
@@ -73,7 +73,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("name", STOPPED)
-def test_what_exceeds_a_bound_is_stopped_and_costs_nothing_else(grader, tmp_path, name):
+def test_exceeding_a_limit_costs_only_that_exercise(grader, tmp_path, name):
     code, reason = STOPPED[name]
     _, agent = grade(grader, tmp_path, in_the_class(code))
     assert agent.points == 0
@@ -178,7 +178,7 @@ except ImportError: pass
 raise ValueError("found " + repr(found))
 """
     _, agent = grade(grader, tmp_path, in_the_class(code))
-    listener.shutdown(socket.SHUT_RDWR)  # wakes whoever still listens
+    listener.shutdown(socket.SHUT_RDWR)  # ends the thread if it is still listening
     thread.join()
     listener.close()
     assert "ValueError: found []" in agent.checks[0].message
@@ -187,7 +187,7 @@ raise ValueError("found " + repr(found))
 
 
 def test_no_answer_can_be_found_in_a_students_worker(grader, tmp_path):
-    # The search word is put together, so that the search does not find itself.
+    # The word is stored backwards, so that the search does not find its own source.
     code = f"""
 import gc, inspect, sys
 word = "{CANARY[::-1]}"[::-1].encode()
@@ -201,7 +201,7 @@ with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
                 memory.seek(start)
                 found += memory.read(end - start).count(word)
             except (OSError, ValueError): pass
-# The word itself, made above, is in memory once or twice.
+# The word made above is itself in memory once or twice.
 raise ValueError(f"more than its own copies: {{found > 4}}")
 """
     report, agent = grade(grader, tmp_path, in_the_class(code))
@@ -209,7 +209,7 @@ raise ValueError(f"more than its own copies: {{found > 4}}")
     assert CANARY not in as_table(report) + str(as_json(report)) + as_html(report, {})
 
 
-def test_threads_that_go_on_printing_spoil_nothing(grader, tmp_path):
+def test_threads_that_keep_printing_do_no_harm(grader, tmp_path):
     code = (
         "{right}\n"
         + """
@@ -226,7 +226,7 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     assert agent.points == agent.maximum
 
 
-def test_good_behaviour_only_while_graded_is_no_way_to_fail_or_pass(grader, tmp_path):
+def test_answers_cannot_detect_pytest(grader, tmp_path):
     code = (
         "{right}\n"
         + """
@@ -254,7 +254,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_no_notebook_is_ungradable(grader, tmp_path, name):
+def test_other_files_are_ungradable(grader, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(FILES[name])
     report = grader.grade(path)
@@ -271,7 +271,7 @@ def test_a_link_is_not_followed(grader, tmp_path):
     assert "root:" not in as_table(report)
 
 
-def test_words_from_a_submission_are_harmless_in_every_report(grader, tmp_path):
+def test_text_from_a_submission_is_harmless_in_every_report(grader, tmp_path):
     code = """
 raise ValueError('<script>alert(1)</script> \\x1b]0;title\\x07 =cmd() \\u202e {{ 7 * 7 }}')
 """
@@ -303,4 +303,7 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     )
     _, agent = grade(grader, tmp_path, code)
     assert agent.points == agent.maximum
-    assert "judged by its properties: the solution cannot be made of its parts" in agent.remarks
+    assert (
+        "judged by its properties: the solution cannot be rebuilt from the answer's parts"
+        in agent.remarks
+    )

@@ -28,13 +28,13 @@ def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
     (tmp_path / planted).write_text("")
     finished = run("pytest", "--nbval", tmp_path / "homework.ipynb", cwd=ROOT)
     assert finished.returncode == 4
-    assert f"would run, {planted.partition('/')[0]}, which" in finished.stderr
+    assert f"come with it: {planted.partition('/')[0]}. The" in finished.stderr
     assert "python -m grading grade FILE" in finished.stderr
 
 
 @pytest.mark.tensorflow
 @pytest.mark.pytorch
-def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_path):
+def test_both_frameworks_and_an_unrelated_notebook_in_one_run(tmp_path):
     write_variant(tmp_path / "right.ipynb")
     (tmp_path / "unfilled.ipynb").write_bytes(student_path("pytorch").read_bytes())
     other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 + 1 == 2")])
@@ -52,7 +52,7 @@ def test_notebooks_of_both_frameworks_and_one_of_another_kind_in_one_run(tmp_pat
     "way",
     ["../home work/hw.ipynb", "./../home work//hw.ipynb", "link/hw.ipynb", "link.ipynb", "link/.."],
 )
-def test_an_answer_is_never_left_to_nbval_however_its_path_is_written(tmp_path, way, option):
+def test_nbval_never_runs_an_answer_however_its_path_is_written(tmp_path, way, option):
     folder, here = tmp_path / "home work", tmp_path / "here"
     folder.mkdir()
     here.mkdir()

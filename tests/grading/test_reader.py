@@ -1,4 +1,4 @@
-"""What reads submissions: whatever a file holds, the grader has its answer soon, and its memory."""
+"""The reader of submissions: any file is read soon, or given up, within limited memory."""
 
 import dataclasses
 import json
@@ -70,7 +70,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_cells_that_take_long_to_read_take_no_longer_than_the_limit(tmp_path, reader, kind):
+def test_cells_that_take_long_to_read_are_given_up_in_time(tmp_path, reader, kind):
     (tmp_path / "homework.ipynb").write_text(json.dumps(notebook(HOSTILE[kind])))
     began = time.monotonic()
     reading = reader.read(tmp_path / "homework.ipynb")
@@ -90,7 +90,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-def test_what_would_fill_memory_is_given_up(tmp_path, reader, kind):
+def test_files_that_would_fill_the_memory_are_given_up(tmp_path, reader, kind):
     (tmp_path / "homework.ipynb").write_text(FLOODS[kind])
     resident = psutil.Process().memory_info().rss
     reading = reader.read(tmp_path / "homework.ipynb")

@@ -1,4 +1,4 @@
-"""Reports: what teacher, programs, Gradescope and the student get to read."""
+"""Reports: for the teacher, programs, Gradescope and the student."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ from grading.report import (
 from grading.results import Check, ExerciseResult, Report
 from tests.browser import CHROMIUM_OPTIONS
 
-HINT = "One number for each game, not a table of everybody against everybody."
+HINT = "One number for each game, not a table that pairs games with each other."
 SMALL = Report(
     assignment="kungfu",
     submission="ana.ipynb",
@@ -75,7 +75,7 @@ agent          5 / 12.5
               it has shape (6, 1), not (6,)
   ✗   0 / 2.5 episode ends
               the next game gets in
-              Hint: One number for each game, not a table of everybody against everybody.
+              Hint: One number for each game, not a table that pairs games with each other.
   Note: not used: cell 12
 loss           0 / 4      ungradable: cell 3: 1 gap is open
 optimizer     10 / 10     passed
@@ -102,7 +102,7 @@ total      0 / 4      ungradable
     )
 
 
-def test_one_error_in_many_checks_is_told_once():
+def test_one_error_in_many_checks_is_shown_once():
     checks = tuple(Check(name, name, 0, 1, "ValueError: no") for name in ("a", "b", "c"))
     table = as_table(with_checks(*checks))
     assert (
@@ -111,7 +111,7 @@ def test_one_error_in_many_checks_is_told_once():
     assert table.count("ValueError") == 1
 
 
-def test_a_passed_check_may_have_something_to_say():
+def test_a_passed_check_may_have_a_message():
     table = as_table(with_checks(Check("mean", "20 games", 15, 15, "a mean of 12,000")))
     assert (
         "loss      15 / 15     passed\n  ✓  15 / 15  20 games\n              a mean of 12,000\n"
@@ -214,7 +214,7 @@ def test_gradescope_of_an_ungradable_file():
 @pytest.mark.parametrize(
     "as_text", [lambda r: json.dumps(as_gradescope(r)), lambda r: as_html(r, {})]
 )
-def test_students_do_not_see_what_is_the_teachers(as_text):
+def test_students_do_not_see_notes_for_the_teacher(as_text):
     secret = dataclasses.replace(
         SMALL, seed=987654321, protection="PROTECTION", remarks=("REMARK",), video=b"video"
     )
@@ -223,7 +223,7 @@ def test_students_do_not_see_what_is_the_teachers(as_text):
     assert not any(word in text for word in ("987654321", "PROTECTION", "REMARK", "not used"))
 
 
-# Hostile words
+# Hostile text
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def with_checks(*checks):
 
 
 def evil_checks():
-    """Returns a report that is graded, with evil words wherever a submission may speak."""
+    """Returns a graded report with hostile text wherever a submission has influence."""
     checks = SMALL.exercises[0].checks
     checks = tuple(dataclasses.replace(check, message=EVIL, title=EVIL) for check in checks)
     loss = dataclasses.replace(SMALL.exercises[1], reason=EVIL)
@@ -295,7 +295,7 @@ def test_hostile_words_in_every_field(report):
         json.dumps(as_gradescope(report), ensure_ascii=False),
         as_html(report, {}),
     ):
-        text.encode()  # raises at a lone surrogate
+        text.encode()  # a lone surrogate would raise
         assert not set(text) & set("\x1b\0\x07\u202e\ufffe\r")
         ElementTree.fromstring(f"<text>{text.replace('&', '&amp;').replace('<', '&lt;')}</text>")
 
@@ -306,7 +306,7 @@ def test_no_line_of_the_table_is_too_long(report):
 
 
 @pytest.mark.parametrize("name", [EVIL, "x" * (WIDTH - len("kungfu: ")) + " total 100 / 100"])
-def test_nobody_forges_a_row_of_the_table(name):
+def test_no_row_of_the_table_can_be_forged(name):
     rows = as_table(dataclasses.replace(evil_checks(), submission=name)).splitlines()
     starts = [row[:25] for row in rows if row.startswith(("agent ", "loss ", "total "))]
     assert starts == ["agent      5 / 12.5", "loss       0 / 4      ung", "total      5 / 16.5"]
@@ -348,7 +348,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, tmp_path):
-    """Opens a page; its `requests` are what it asked of anybody but itself."""
+    """Opens a page; its `requests` are those for anything but the page itself."""
     pages = []
 
     def open_page(html, **options):
@@ -386,7 +386,7 @@ def pictures():
 
 
 def illustrated(video):
-    """Returns a report with every hint that has a picture, each in two checks."""
+    """Returns a report in which every hint with a picture belongs to two checks."""
     checks = [
         Check(f"{name}{i}", f"{name} {i}", 0, 3, f"the {name} is wrong", hint)
         for i, hint in enumerate(PICTURES)
@@ -407,7 +407,7 @@ def test_page(open_page, pictures, video, width, scheme, tmp_path):
     expect(page.get_by_text("cell 3: 1 gap is open")).to_be_visible()
 
     images = page.locator("img")
-    expect(images).to_have_count(len(PICTURES))  # each hint once, though two checks have it
+    expect(images).to_have_count(len(PICTURES))  # each hint once, although two checks have it
     for image in images.all():
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 800
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -436,7 +436,7 @@ def test_the_video_plays_when_asked_to(open_page, video):
     )
 
 
-def test_no_video_no_player(open_page):
+def test_without_a_video_there_is_no_player(open_page):
     page = open_page(as_html(SMALL, {}))
     expect(page.locator("video, .video, img")).to_have_count(0)
     expect(page.locator(".done .title")).to_have_text(["the actor's logits", "it goes downhill"])
@@ -450,7 +450,7 @@ def test_page_of_an_ungradable_file(open_page):
 
 
 @pytest.mark.parametrize("report", [evil_everywhere(SMALL), evil_checks()])
-def test_hostile_words_stay_words(open_page, report):
+def test_hostile_text_stays_text(open_page, report):
     page = open_page(as_html(report, {}), viewport={"width": 375, "height": 800})
     expect(page.locator("script, img, svg, main style, main title")).to_have_count(0)
     assert page.title() != "taken"
@@ -461,7 +461,7 @@ def test_hostile_words_stay_words(open_page, report):
     assert page.requests == []
 
 
-def test_the_page_forbids_what_escaping_would_have_missed(open_page):
+def test_the_page_forbids_scripts_even_if_escaping_fails(open_page):
     with socket.create_server(("127.0.0.1", 0)) as server:
         site = f"http://127.0.0.1:{server.getsockname()[1]}"
         injected = (
@@ -478,9 +478,9 @@ def test_the_page_forbids_what_escaping_would_have_missed(open_page):
 
 
 def received(server):
-    """Returns what was sent to a server by all that have connected.
+    """Returns everything that was sent to a server.
 
-    Chromium may connect to a frame's server before it asks the policy, but sends nothing.
+    Chromium may connect to a frame's server before it checks the policy, but then sends nothing.
     """
     server.settimeout(0.2)
     sent = b""

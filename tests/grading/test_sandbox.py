@@ -1,7 +1,7 @@
-"""The sandbox: what is tried inside fails there, and leaves the machine as it was.
+"""The sandbox: attacks from inside fail and leave the machine unchanged.
 
-Everything is tried as the account that runs the tests; if that is root, also as an ordinary user,
-whose sandbox is built in another way.
+Every attack runs under the account that runs the tests. If that is root, it also runs as an
+ordinary user, whose sandbox is built in another way.
 """
 
 import json
@@ -36,7 +36,7 @@ with box.start(command, processes=processes, scratch_bytes={SCRATCH_BYTES}) as p
     print(process.communicate()[0].decode(), end="")
 """
 
-# `attempt` says what became of something forbidden; `call` makes a system call by its number.
+# `attempt` reports the result of a forbidden action; `call` makes a system call by its number.
 PRELUDE = """
 import ctypes, os, socket, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -57,7 +57,7 @@ def write(path):
 
 
 def as_ordinary_user(command: list[str]) -> list[str]:
-    """Returns a command that runs another as `nobody`, who may then reach Python and project."""
+    """Returns a command that runs another as `nobody`, with access to Python and the project."""
     view = ["bwrap", "--dev-bind", "/", "/"]
     for folder in [*python_folders(), ROOT]:
         closed = [path for path in reversed(folder.parents) if not path.stat().st_mode & 0o001]
@@ -73,7 +73,7 @@ def as_ordinary_user(command: list[str]) -> list[str]:
 
 @pytest.fixture(params=["own account", "ordinary user"] if os.geteuid() == 0 else ["own account"])
 def inside(request):
-    """Runs Python source in a sandbox, and returns what it printed."""
+    """Runs Python source in a sandbox and returns its output."""
 
     def run(source: str, *, read_only: tuple[Path, ...] = (), processes: int = 64) -> str:
         command = [sys.executable, "-c", DRIVER]
@@ -96,14 +96,14 @@ def inside(request):
 
 @pytest.fixture
 def open_folder():
-    """A folder that every account may read and write, as `tmp_path` is not."""
+    """A folder that, unlike `tmp_path`, every account may read and write."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)
 
 
 def remove_debris(folders: Sequence[str | Path]) -> list[Path]:
-    """Returns what a sandbox that leaked has written, and takes it away."""
+    """Removes and returns the files that a leaking sandbox has written."""
     written = [path for path in (Path(folder, "hacked") for folder in folders) if path.exists()]
     for path in written:
         path.unlink()
@@ -251,7 +251,7 @@ attempt(lambda: call(435, 0, 0))
     assert printed == "PermissionError\n-1 1\nOSError\n"
 
 
-def test_memory_that_belongs_to_no_process_is_refused(inside):
+def test_memory_charged_to_no_process_is_refused(inside):
     printed = inside("""
 attempt(os.memfd_create, "hidden")
 print(libc.shmget(0, 1 << 20, 0o1600), ctypes.get_errno())
@@ -272,7 +272,7 @@ subprocess.run(["pkill", "-9", "sleep|bwrap|pytest"], stderr=subprocess.DEVNULL)
 try:
     os.kill(1, 9)
 except PermissionError:
-    pass  # where it is permitted, nothing happens: a first process takes no signals from inside
+    pass  # if permitted, it does nothing: the first process ignores signals from inside
 print("alive")
 """)
         assert bystander.poll() is None
@@ -319,7 +319,7 @@ os._exit(0)
     assert printed == "can't start new thread True\n"
 
 
-def test_of_a_project_around_the_environment_only_the_environment_is_seen(tmp_path):
+def test_the_project_around_the_environment_is_hidden(tmp_path):
     (tmp_path / "solution.py").write_text("canary")
     python = tmp_path / ".venv/bin/python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", python.parents[1]], check=True)
@@ -353,7 +353,7 @@ with Sandbox().start(["sleep", "4321"], processes=64, scratch_bytes=1 << 20) as 
 
 
 @pytest.mark.parametrize("slot", [0, 7])
-def test_the_account_inside_is_nobody_elses(slot):
+def test_the_account_inside_belongs_to_nobody_else(slot):
     box = Sandbox(slot=slot)
     with box.start(["id", "-u"], processes=64, scratch_bytes=SCRATCH_BYTES) as process:
         uid = int(process.communicate()[0])
@@ -361,7 +361,7 @@ def test_the_account_inside_is_nobody_elses(slot):
 
 
 @pytest.mark.parametrize("slot", [-1, 478])
-def test_there_are_so_many_slots(slot):
+def test_slots_are_limited(slot):
     for kind in (Sandbox, Unsandboxed):
         with pytest.raises(ValueError, match=f"slot is {slot}, expected 0 to 477"):
             kind(slot=slot)

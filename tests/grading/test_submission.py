@@ -1,4 +1,4 @@
-"""What is read out of a file that a student hands in, whatever it is."""
+"""What is read from a file that a student hands in, which may be any file."""
 
 import json
 import re
@@ -96,7 +96,7 @@ def test_template(template):
 
 
 def lines_of_gaps(notebook, cell_id):
-    """As English puts them, counted in the notebook itself: `2`, or `34, 36, 37`."""
+    """Returns the lines of the open gaps in a cell, such as `2` or `34, 36, 37`."""
     [cell] = [cell for cell in notebook["cells"] if cell["id"] == cell_id]
     source = "".join(cell["source"]).splitlines()
     return ", ".join(str(n) for n, line in enumerate(source, 1) if "<YOUR CODE" in line)
@@ -144,7 +144,7 @@ def test_usable_cells_must_be_there():
 
 
 def changed(change):
-    """The solution's notebook, after a change of each cell."""
+    """Returns the solution's notebook with each cell changed."""
     content = json.loads(json.dumps(SOLUTION))
     for cell in content["cells"]:
         change(cell)
@@ -246,7 +246,7 @@ def test_unreadable(read, form):
 
 
 def test_odd_cells(read):
-    """Cells that are no cells, and sources that are no sources, count but are not read."""
+    """Malformed cells and sources are numbered like others, but not read."""
     odd = [None, 1, "text", [], {}, {"cell_type": 1}, {"cell_type": "code"}, {"source": AGENT}]
     odd += [code(source) for source in (None, 1, {"a": 1}, [1, None, ["x"]], [], "", "\ud800 = 1")]
     submission = read({"cells": [*odd, code(["# \ud83c\n", 3, AGENT])]})
@@ -291,7 +291,7 @@ def test_gaps(read, source, gaps):
     assert (answer.state, answer.problem) == ("open", f"cell 1: {gaps}")
 
 
-def test_gaps_in_words_are_none(read):
+def test_gaps_in_strings_and_comments_do_not_count(read):
     source = AGENT.replace("return 1", "return '<YOUR CODE>'  # was: <YOUR CODE: the action>")
     assert read(source).answers["agent"].state == "complete"
 
@@ -327,7 +327,7 @@ def test_broken(read, kind):
 
 
 def test_deep_comprehensions_do_not_crash(read):
-    """Python 3.12 and 3.13 crash when they make bytecode of them."""
+    """Python 3.12 and 3.13 crash when they compile them to bytecode."""
     assert states(read(AGENT, LOSS, OPTIMIZER, "[" * 30 + "a" + " for a in a]" * 30)) == COMPLETE
 
 
@@ -346,7 +346,7 @@ CANDIDATES = [
     ([AGENT, code("# mine\n", id="agent-exercise")], 1, "not used: cell 2"),
     ([AGENT, code(AGENT, id="b"), code(AGENT, id="b")], 3, "not used: cells 1, 2"),
     ([AGENT, AGENT.replace("Exercise: agent", "Exercise: loss")], 2, "not used: cell 1"),
-    # whatever the definition looks like
+    # any form of definition counts
     (["%%time\n" + AGENT], 1, ""),
     (["#@title mine\n\n" + AGENT], 1, ""),
     (["!pip install keras\n%matplotlib inline\n" + AGENT], 1, ""),
@@ -414,7 +414,7 @@ def test_reordered(read):
 
 
 def test_merged_cells(read):
-    """One cell answers each exercise with its own part, in its own lines."""
+    """One cell answers several exercises, each with its own part, in the original lines."""
     submission = read("\n".join([IMPORTS, AGENT, PLAY, OPTIMIZER, LOSS, TRAIN]))
     agent, loss, optimizer = submission.answers.values()
     assert agent.sources == ("\n" * 3 + AGENT.partition("\n")[2],)
@@ -432,7 +432,7 @@ def read_cells(*cells):
 
 
 def test_an_exercise_of_two_names():
-    """It may be split over cells, but not be done by half."""
+    """The answer may be spread over cells, but both names must be defined."""
     solution = json.dumps(notebook("# Exercise: both\nx = 1\ndef f(): pass"))
     template = read_template(solution.encode())
     cells = read_cells("x = 2", "print(x)", "def f(): return x")
@@ -451,7 +451,7 @@ def test_an_exercise_of_two_names():
 
 
 NEEDS = [
-    # what it reads, and nothing else
+    # only what it reads
     (
         ["import re, math", "def f(): math.pi", "def g(): pass", "A = f()"],
         ["import math", 2],
@@ -476,7 +476,7 @@ NEEDS = [
     (["%%capture x\na = 1", "A = a"], ["a = 1"]),
     (["%%writefile x.py\na = 1", "A = a"], []),
     (["a = (", "A = a"], []),
-    # functions read when they are called, all else when it runs
+    # functions read names when they are called, other code when it runs
     (["def A(): return a()\ndef a(): return 1"], []),
     (["a = 1", "def A(b=a): return 1"], [1]),
     (["a = 1", "def A():\n    class B: b = a\na = 2"], []),
@@ -486,13 +486,13 @@ NEEDS = [
     (["a = 1", "def A(a): return a"], []),
     (["a = 1", "def A():\n    global a\n    a += 1"], [1]),
     (["a = [np for np in range(3)]", "A = a"], [1]),
-    # what comes after does not count
+    # later cells do not count
     (["A = a", "a = 1"], []),
     (["def A(): return a", "a = 1"], []),
-    # an answer on top of an answer
+    # an answer that builds on an earlier one
     (["class A: pass", "A.f = 1", "A = decorate(A)"], [1, 2]),
     (["class A: f = 1", "class A:\n    def f(self): return super(A, self)"], []),
-    # what is not the student's
+    # names that the solution defines
     (["import numpy as np, math", "np = 1", "A = np, math"], ["import math"]),
     (["def train(): pass", "A = train"], []),
     (["optimizer, a = 1, 2", "A = a"], []),
@@ -546,7 +546,7 @@ def test_helpers_are_whole_statements(read):
 
 
 def test_what_usable_cells_give_comes_first():
-    """Imports one by one, and definitions with what they need; nothing else runs."""
+    """Single imports, and definitions with what they need; nothing else runs."""
     given = "import keras, numpy as np\nN = 3\ndef f(x): return x + N\nprint(f(1))"
     template = read_template(
         json.dumps(notebook(code(given, id="given"), code(AGENT, id="agent-exercise"))).encode(),
@@ -559,7 +559,7 @@ def test_what_usable_cells_give_comes_first():
 
 
 def test_given_cells_come_from_the_solution(read):
-    """An added import counts, a changed definition does not."""
+    """An added import counts; a changed definition does not."""
     submission = read(
         code("import keras\nimport numpy as np\nimport numpy.random as nr", id="imports"),
         AGENT.replace("return 1", "return nr.random()"),
@@ -573,7 +573,7 @@ def test_given_cells_come_from_the_solution(read):
     assert submission.remarks == ("run in part: cell 1", "not run: cell 4")
 
 
-# The style of the original course: no ids, no comments, old packages, other code around answers.
+# In the style of the original course: no ids or comments, old packages, other code nearby.
 TEMPLATE = [
     "import os\nif not os.environ.get('DISPLAY'):\n    !bash ../xvfb start\n    %env DISPLAY=:1",
     "import numpy as np\nimport matplotlib.pyplot as plt\n%matplotlib inline",

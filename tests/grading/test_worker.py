@@ -1,4 +1,4 @@
-"""The watched worker: honest calls give their results, hostile ones end in a verdict, soon."""
+"""The watched worker: honest calls return their results; hostile ones soon end in an error."""
 
 import dataclasses
 import os
@@ -30,9 +30,9 @@ LIMITS = Limits(
 )
 SHORT = dataclasses.replace(LIMITS, call_seconds=1)
 LONG = dataclasses.replace(LIMITS, call_seconds=60, total_seconds=120)
-# Seconds that a busy machine may hold up what is killed; a kill itself takes a few milliseconds.
+# Seconds allowed for a busy machine; killing a process takes only a few milliseconds.
 AT_ONCE = 5.0
-# Guards what would hit the whole machine, if the sandbox leaked.
+# Precedes code that would hit the whole machine if the sandbox leaked.
 INSIDE = "import os, subprocess; assert os.getppid() == 1\n"
 
 
@@ -50,13 +50,13 @@ def impatient():
 
 @pytest.fixture
 def patient():
-    """For floods: their size is to stop them, however slow the machine."""
+    """For floods of data, which their size must stop before time does, even on slow machines."""
     with Worker(Sandbox(), LONG) as worker:
         yield worker
 
 
 def run(worker: Worker, source: str, fetch: str | None = None) -> Reply:
-    """Runs a cell in the worker's shell, and brings back the bytes of an expression."""
+    """Runs a cell in the worker's shell, and returns the bytes of an expression."""
     reply = worker.call("shell:run_cell", source.encode())
     if fetch is None or reply.status != "ok":
         return reply
@@ -196,7 +196,7 @@ def test_a_huge_reply_is_stopped(worker):
 
 
 @pytest.mark.parametrize("stream", [1, 2])
-def test_what_the_process_itself_says_neither_fills_nor_blocks_anything(worker, stream):
+def test_output_of_the_process_itself_neither_fills_nor_blocks_anything(worker, stream):
     source = f"import os\nfor _ in range(100): os.write({stream}, bytes(10_000))"
     assert run(worker, source).status == "ok"
     assert run(worker, "pass").status == "ok"
@@ -263,7 +263,7 @@ def test_the_last_words_of_a_dead_process_are_kept(worker):
     assert result.output == "terminate called"
 
 
-def test_a_process_that_hangs_up_is_killed(worker):
+def test_a_process_that_closes_its_pipes_is_killed(worker):
     result = run(worker, "import os, time; os.closerange(3, 512); time.sleep(1000)")
     assert result.status == "died"
     assert not worker.is_alive
@@ -312,10 +312,10 @@ def test_threads_that_go_on_printing_do_not_disturb_the_next_cell(worker):
     for number in range(5):
         result = run(worker, f"answer = b'{number}'\nprint('mine')", fetch="answer")
         assert (result.status, result.data) == ("ok", str(number).encode())
-        assert "mine" in result.output  # its line may be torn
+        assert "mine" in result.output  # the line may be interrupted
 
 
-# Sends whatever it likes through the process's own pipe, in the name of any request.
+# Sends any bytes through the process's own pipe, as a reply to any request.
 RAW = f"""
 import fcntl, os, stat, struct
 def is_pipe_to_write(fd):
@@ -362,14 +362,14 @@ def test_whatever_the_process_sends_ends_in_a_reply(impatient, source):
     assert psutil.Process().memory_info().rss - resident < 100 << 20
 
 
-def test_a_forged_reply_to_the_call_itself_carries_what_it_carries(worker):
+def test_a_forged_reply_to_the_right_request_is_just_a_reply(worker):
     run(worker, RAW)
     result = run(worker, "forge(2, b'forged')\nimport time; time.sleep(1)\n1 / 0")
     assert (result.status, result.data) == ("ok", b"forged")
-    assert run(worker, "pass", fetch="b'late'").data == b"late"  # the real one comes for nothing
+    assert run(worker, "pass", fetch="b'late'").data == b"late"  # the real one is ignored
 
 
-def test_requests_that_nobody_reads_end_in_time(impatient):
+def test_unread_requests_end_in_time(impatient):
     assert run(impatient, "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)").status == (
         "timeout"
     )
@@ -396,7 +396,7 @@ def test_requests_that_nobody_reads_end_in_time(impatient):
         "import shell; shell.run_cell = lambda data: None",
     ],
 )
-def test_a_patched_shell_cannot_make_success_of_an_error(impatient, patch):
+def test_a_patched_shell_cannot_turn_an_error_into_success(impatient, patch):
     run(impatient, "from IPython.core.interactiveshell import InteractiveShell\n" + patch)
     result = run(impatient, "assert False\nfresh_name = b'made'", fetch="fresh_name")
     assert result.data == b""
@@ -436,7 +436,7 @@ def test_a_start_that_takes_too_long_is_given_up():
         pass
 
 
-def test_without_a_sandbox_the_limits_hold_all_the_same():
+def test_without_a_sandbox_the_limits_still_hold():
     with Worker(Unsandboxed(), SHORT) as worker:
         assert run(worker, "data = b'1'", fetch="data").data == b"1"
         folder = Path(run(worker, "import os", fetch="os.getcwdb()").data.decode())

@@ -1,4 +1,4 @@
-"""What an answer that fails says, in its author's terms; of no framework."""
+"""Describes errors in an answer, in the student's terms; works for every framework."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from checks.notebook import describe_error
 
 
 class AnswerError(Exception):
-    """A student's code failed or broke its contract; the message says how, in their terms."""
+    """A student's code failed or broke its contract; the message says how, in plain terms."""
 
-    is_plain = True  # it needs no name before it
+    is_plain = True  # shown without the name of this class
 
 
 @contextlib.contextmanager
 def described_errors() -> Iterator[None]:
-    """Turns whatever is raised into an `AnswerError` that names the student's own line."""
+    """Turns any exception into an `AnswerError` that names the student's own line."""
     try:
         yield
     except BaseException as error:  # the student's code may raise anything

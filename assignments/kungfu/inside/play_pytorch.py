@@ -1,4 +1,4 @@
-"""Makes a player of a student's PyTorch agent and weights, in their worker."""
+"""Makes a player from a student's PyTorch agent and weights, in the student's worker."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ import torch
 def make_player(
     weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int
 ) -> None:
-    """Starts a player of the agent that the sources define; see `player.make_agent`."""
+    """Starts a player with the agent that the sources define; see `player.make_agent`."""
 
     def weights_of(agent: torch.nn.Module) -> list[torch.Tensor]:
         agent.eval()
@@ -19,8 +19,8 @@ def make_player(
         return list(agent.state_dict().values())
 
     def assign(tensor: torch.Tensor, array: np.ndarray) -> None:
-        tensor.copy_(torch.as_tensor(array))  # converts where the tensor holds other numbers
+        tensor.copy_(torch.as_tensor(array))  # converts to the tensor's type
 
-    torch.manual_seed(0)  # a constant: it tells nothing of the games
+    torch.manual_seed(0)  # a constant: it reveals nothing about the games
     agent = player.make_agent(sources, weights, obs_shape, n_actions, weights_of, assign)
     player.start(player.Player(agent, n_games, obs_shape, frame_axis=0))

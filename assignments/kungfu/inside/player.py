@@ -1,4 +1,4 @@
-"""Plays a student's agent, in their worker, for a grader that holds the games; of no framework."""
+"""Lets a student's agent act, in its worker, in games that the grader runs; for every framework."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from measurement import Measurement
 
 
 class Player:
-    """An agent in the middle of some games, side by side, each played once.
+    """An agent that plays several games side by side, each once.
 
-    What counts as its policy is its contract: `get_initial_state`, `step`, `sample_actions`.
+    It plays through its public methods only: `get_initial_state`, `step` and `sample_actions`.
 
     Args:
-        agent: the student's.
-        n_games: how many.
-        obs_shape: of one observation.
-        frame_axis: which axis of it counts frames, the newest last.
+        agent: the student's agent.
+        n_games: the number of games.
+        obs_shape: the shape of one observation.
+        frame_axis: the axis of an observation that counts frames, the newest last.
     """
 
     def __init__(self, agent: Any, n_games: int, obs_shape: tuple[int, ...], frame_axis: int):
@@ -31,17 +31,17 @@ class Player:
             self._memory = agent.get_initial_state(n_games)
 
     def act(self, message: bytes) -> bytes:
-        """Takes one tick.
+        """Plays one tick.
 
         Args:
-            message: a byte for each game, 1 where it is still running, and the newest frames of
-                these, uint8 `[n_running, height, width]`.
+            message: a byte for each game, 1 if it is still running; then the newest frames of the
+                running games, uint8 `[n_running, height, width]`.
 
         Returns:
-            An action for each game, also for those that are over, as little-endian int64.
+            An action for each game, including finished ones, as little-endian int64.
 
         Raises:
-            AnswerError: the agent fails, or gives something else than an integer for each game.
+            AnswerError: the agent fails, or does not return an integer for each game.
         """
         n_games = len(self._stacks)
         data = np.frombuffer(message, np.uint8)
@@ -59,7 +59,7 @@ class Player:
         return actions.astype("<i8").tobytes()
 
     def _push(self, is_running: np.ndarray, planes: np.ndarray) -> None:
-        """Puts the newest planes `[n_running, 1, height, width]` behind those before."""
+        """Appends the newest planes, `[n_running, 1, height, width]`, to the earlier ones."""
         if not self._stacks.shape[1]:
             self._stacks = np.repeat(planes, self._n_frames, axis=1)
         else:
@@ -67,16 +67,16 @@ class Player:
             self._stacks[is_running] = np.concatenate([older, planes], axis=1)
 
 
-_players: list[Player] = []  # the one that plays now
+_players: list[Player] = []  # the one that is playing
 
 
 def start(player: Player) -> None:
-    """Lets a player take the ticks from now on."""
+    """Makes a player the one that plays the next ticks."""
     _players[:] = [player]
 
 
 def act(message: bytes) -> bytes:
-    """Takes one tick; see `Player.act`."""
+    """Plays one tick; see `Player.act`."""
     return _players[0].act(message)
 
 
@@ -88,18 +88,18 @@ def make_agent(
     weights_of: Callable[[Any], Sequence[Any]],
     assign: Callable[[Any, np.ndarray], None],
 ) -> Any:
-    """Runs the cells that define `SimpleRecurrentAgent`, and gives an agent its weights.
+    """Runs the cells that define `SimpleRecurrentAgent`, and makes an agent with some weights.
 
     Args:
-        sources: cells, the answer last.
+        sources: the cells, the answer last.
         weights: a `Measurement` of `arr_0` and so on.
-        obs_shape: of one observation.
-        n_actions: how many actions there are.
+        obs_shape: the shape of one observation.
+        n_actions: the number of actions.
         weights_of: returns the agent's weights in the order of the file.
-        assign: gives one of these its numbers.
+        assign: sets one of these weights to an array.
 
     Raises:
-        AnswerError: there is no such agent, or the weights are another's.
+        AnswerError: there is no such agent, or the weights belong to another one.
     """
     with described_errors():
         agent = run_cells("agent", sources)["SimpleRecurrentAgent"](obs_shape, n_actions)
@@ -118,11 +118,11 @@ def _check_shapes(given: list[tuple[int, ...]], expected: list[tuple[int, ...]])
     if len(given) != len(expected):
         raise AnswerError(
             f"the weights file holds {len(given)} arrays, the notebook's agent has {len(expected)} "
-            "trainable variables: are they of the same agent?"
+            "trainable variables: do they belong to the same agent?"
         )
     for i, (ours, theirs) in enumerate(zip(given, expected, strict=True)):
         if ours != theirs:
             raise AnswerError(
                 f"arr_{i} of the weights file has shape {ours}, the notebook's agent needs {theirs}"
-                ": are they of the same agent?"
+                ": do they belong to the same agent?"
             )

@@ -1,6 +1,6 @@
-"""Reads the file of weights that a student hands in, whatever it is.
+"""Reads the weights file that a student hands in.
 
-It is hostile: this runs in a worker of bounded time and memory.
+The file may be hostile, so this runs in a worker with limited time and memory.
 """
 
 import io
@@ -10,11 +10,11 @@ from measurement import Measurement
 
 
 class WeightsError(ValueError):
-    """A file holds no weights that can be read; the message is for its author."""
+    """A file holds no readable weights; the message is for the student."""
 
 
 def read(data: bytes, max_bytes: int) -> bytes:
-    """Reads a file; returns a `Measurement` of the arrays, or of the error."""
+    """Reads a file; returns a `Measurement` with the arrays or the error."""
     try:
         weights = Measurement({f"arr_{i}": a for i, a in enumerate(read_weights(data, max_bytes))})
     except WeightsError as error:
@@ -23,11 +23,11 @@ def read(data: bytes, max_bytes: int) -> bytes:
 
 
 def read_weights(data: bytes, max_bytes: int) -> list[np.ndarray]:
-    """Reads what `numpy.savez_compressed(file, *arrays)` wrote, of float16 or float32.
+    """Reads float16 or float32 arrays that `numpy.savez_compressed(file, *arrays)` wrote.
 
     Args:
         data: the file.
-        max_bytes: of all that is in it.
+        max_bytes: the most bytes that its contents may have.
 
     Returns:
         The arrays in their order, in native byte order.
@@ -37,8 +37,8 @@ def read_weights(data: bytes, max_bytes: int) -> list[np.ndarray]:
     """
     if not data.startswith(b"PK"):
         raise WeightsError(
-            "the weights file is no .npz file: write it with np.savez_compressed, as the end of "
-            "the notebook does"
+            "the weights file is not an .npz file: write it with np.savez_compressed, as at the "
+            "end of the notebook"
         )
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -57,18 +57,18 @@ def read_weights(data: bytes, max_bytes: int) -> list[np.ndarray]:
     if not arrays or arrays.keys() != set(names):
         found = ", ".join(ascii(name[:30]) for name in list(arrays)[:5]) or "nothing"
         raise WeightsError(
-            f"the weights file holds {found}{', …' * (len(arrays) > 5)}, expected were arr_0, arr_1"
-            " and so on: give np.savez_compressed the arrays alone, without names"
+            f"the weights file holds {found}{', …' * (len(arrays) > 5)}, expected arr_0, arr_1 and "
+            "so on: pass the arrays to np.savez_compressed without names"
         )
     return [_check(name, arrays[name]) for name in names]
 
 
 def _check(name: str, array: np.ndarray | bytes) -> np.ndarray:
-    if isinstance(array, bytes):  # which is what NumPy makes of whatever else is in an archive
-        raise WeightsError(f"{name} of the weights file is no array")
+    if isinstance(array, bytes):  # NumPy returns bytes for anything else in an archive
+        raise WeightsError(f"{name} of the weights file is not an array")
     native = array.dtype.newbyteorder("=")
     if native not in (np.float16, np.float32):
         raise WeightsError(f"{name} holds {array.dtype}, expected float16 or float32")
     if not np.all(np.isfinite(array)):
-        raise WeightsError(f"{name} holds NaN or infinity: float16 ends at 65,504")
+        raise WeightsError(f"{name} holds NaN or infinity: the largest float16 is 65,504")
     return array.astype(native)

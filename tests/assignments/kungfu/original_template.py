@@ -1,8 +1,8 @@
 """Notebooks as students of the course's original PyTorch template fill them in.
 
-No ids, no comments, packages of their time in other cells. The original asks for values of no
-particular shape, so most students leave them (n, 1); it lets returns run on into the next game, and
-does not know a wiped memory.
+They have no ids and no comments, and import old packages in other cells. The original asks for no
+particular shape of the values, so most students leave them (n, 1). It lets returns continue into
+the next game, and never resets the memory.
 """
 
 import json
@@ -120,7 +120,7 @@ for i in trange(15000):
 
 
 def edited(source: str, *edits: tuple[str, str]) -> str:
-    """Returns a source with texts replaced, each of which stands in it once."""
+    """Returns a source with some texts replaced; each must occur exactly once."""
     for old, new in edits:
         assert source.count(old) == 1, old
         source = source.replace(old, new)

@@ -1,4 +1,4 @@
-"""Grading notebooks of the original PyTorch template: credit for what is right, in any shape."""
+"""Notebooks of the original PyTorch template get credit for right answers in any shape."""
 
 import pytest
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.pytorch
 VALUES = "state_value = self.state_value(h_new)"
 FLAT_AGENT = edited(AGENT, (VALUES, f"{VALUES}[:, 0]"))
 STACK = "state_values = torch.stack(state_values, dim=1)"
-LEFT_OUT = {"policy_ends", "memory_reset", "weights"}  # by the original, so it costs nothing
+LEFT_OUT = {"policy_ends", "memory_reset", "weights"}  # by the original, so they cost nothing
 NO_MASK = {"value_ends"}  # the student's own line leaves it out
 
 

@@ -34,7 +34,7 @@ LIMITS = Limits(call_seconds=5, total_seconds=60)
 
 @pytest.fixture(scope="module")
 def read(kit):
-    """Reads a weights file as grading does, in a worker."""
+    """Reads a weights file in a worker, like grading."""
     with start(kit) as worker:
         yield lambda path: read_weights(path, worker)
 
@@ -88,20 +88,20 @@ ONE = npy(np.ones(4, np.float32))
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([], "holds nothing, expected were arr_0, arr_1"),
-        ([("../arr_0.npy", ONE)], "holds '../arr_0', expected were arr_0, arr_1"),
+        ([], "holds nothing, expected arr_0, arr_1"),
+        ([("../arr_0.npy", ONE)], "holds '../arr_0', expected arr_0, arr_1"),
         ([("/tmp/arr_0.npy", ONE)], "without names"),
         ([("\x1b[2Jarr_0.npy", ONE)], r"holds '\x1b[2Jarr_0'"),
         ([("weights.npy", ONE)], "holds 'weights', expected"),
         ([("weights.pkl", ONE)], "holds 'weights.pkl', expected"),
         ([("arr_0.npy", ONE), ("arr_2.npy", ONE)], "holds 'arr_0', 'arr_2', expected"),
-        ([(f"arr_{i}.npy", b"") for i in range(1001)], "arr_0 of the weights file is no array"),
+        ([(f"arr_{i}.npy", b"") for i in range(1001)], "arr_0 of the weights file is not an array"),
         ([("arr_0.npy", npy(np.ones(4)))], "arr_0 holds float64, expected float16 or float32"),
         ([("arr_0.npy", npy(np.ones(4, int)))], "arr_0 holds int64, expected"),
         ([("arr_0.npy", npy(np.ones(4, np.complex64)))], "arr_0 holds complex64, expected"),
         ([("arr_0.npy", npy(np.array([1, np.nan], np.float32)))], "arr_0 holds NaN or infinity"),
-        ([("arr_0.npy", npy(np.array([np.inf], np.float16)))], "float16 ends at 65,504"),
-        ([("arr_0.npy", b"PK not npy")], "arr_0 of the weights file is no array"),
+        ([("arr_0.npy", npy(np.array([np.inf], np.float16)))], "the largest float16 is 65,504"),
+        ([("arr_0.npy", b"PK not npy")], "arr_0 of the weights file is not an array"),
         ([("arr_0.npy", ONE[:60])], "damaged: EOF"),
         ([("arr_0.npy", ONE[:-1])], "damaged: EOF"),
         ([("arr_0.npy", b"\x93NUMPY\x03\x00" + ONE[8:])], "damaged"),
@@ -110,13 +110,13 @@ ONE = npy(np.ones(4, np.float32))
         ([("arr_0.npy", with_header("__import__('os').abort()"))], "damaged"),
     ],
 )
-def test_archives_of_something_else(read, tmp_path, members, message):
+def test_other_archives(read, tmp_path, members, message):
     with pytest.raises(PlayError, match=re.escape(message)):
         read(archive(tmp_path / "w.npz", members))
 
 
 @pytest.mark.parametrize("shape", ["(10**9,)", "(1000000000, 1000000000)", "(-2, -2)", "(0, -1)"])
-def test_shapes_that_lie(read, tmp_path, shape):
+def test_false_shapes(read, tmp_path, shape):
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
     path = archive(tmp_path / "w.npz", [("arr_0.npy", with_header(header, bytes(16)))])
     with pytest.raises(PlayError, match="damaged"):
@@ -126,7 +126,7 @@ def test_shapes_that_lie(read, tmp_path, shape):
 def test_duplicates(read, tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE), ("arr_0.npy", ONE)])
-    with pytest.raises(PlayError, match="holds 'arr_0', expected were arr_0, arr_1"):
+    with pytest.raises(PlayError, match="holds 'arr_0', expected arr_0, arr_1"):
         read(path)
 
 
@@ -142,13 +142,13 @@ def test_nothing_is_unpickled(read, tmp_path, monkeypatch):
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps([Bomb()]))
     with pytest.raises(PlayError, match="damaged: Object arrays cannot be loaded"):
         read(tmp_path / "objects.npz")
-    with pytest.raises(PlayError, match=r"is no \.npz file: write it with np.savez_compressed"):
+    with pytest.raises(PlayError, match=r"is not an \.npz file: write it with np.savez_compressed"):
         read(tmp_path / "pickle.npz")
     assert not (tmp_path / "unpickled").exists()
 
 
 def declare(path: Path, size: int) -> None:
-    """Changes the unpacked size that an archive declares of its one member."""
+    """Changes the unpacked size that an archive declares for its only member."""
     data = bytearray(path.read_bytes())
     struct.pack_into("<I", data, data.rindex(b"PK\x01\x02") + 24, size)
     path.write_bytes(data)
@@ -164,7 +164,7 @@ def test_bombs_are_not_unpacked(read, tmp_path):
         read(path)
 
 
-def test_a_member_shorter_than_declared_is_what_it_is(read, tmp_path):
+def test_a_member_may_be_shorter_than_declared(read, tmp_path):
     path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE)])
     declare(path, MAX_WEIGHT_BYTES // 2)
     (array,) = read(path)
@@ -179,7 +179,7 @@ def test_truncated_files(read, tmp_path):
         with pytest.raises(PlayError, match="damaged"):
             read(path)
     path.write_bytes(b"")
-    with pytest.raises(PlayError, match=r"is no \.npz file"):
+    with pytest.raises(PlayError, match=r"is not an \.npz file"):
         read(path)
 
 
@@ -232,7 +232,7 @@ def make_player(weights, sources, n_games, obs_shape, n_actions):
     start(Player(agent, n_games, obs_shape, frame_axis=-1 if is_last else 0))
 """
 
-# Its memory counts ticks; it plays what the newest frame shows if its first weight is 0.
+# Its memory counts ticks; if its first weight is 0, it plays the action in the newest frame.
 AGENT = """
 import os, time
 import numpy as np
@@ -253,9 +253,9 @@ STEP = "t = int(memory[0][0])"
 
 
 class GuessingGames:
-    """Each frame shows the action that brings 100 points; game i ends after 10 + i ticks.
+    """Each frame shows the action that earns 100 points; game i ends after 10 + i ticks.
 
-    What is over goes on, with many points that must not count.
+    Finished games continue, with many points that must not count.
     """
 
     def __init__(self, generator, n_games):
@@ -322,7 +322,7 @@ def kit(tmp_path_factory):
 
 
 @each_framework
-def test_the_games_have_the_time_that_is_promised(framework):
+def test_the_games_have_their_documented_time(framework):
     assert rules_of(framework).seconds == PlayRules.seconds == 1200
 
 
@@ -347,7 +347,7 @@ def rules_of(framework) -> PlayRules:
 
 
 def play_in(worker, sources, weights, rules, seed):
-    """Plays in one worker, that of the games with shuffled weights included."""
+    """Plays all games, including those with shuffled weights, in one worker."""
     stage = Stage(
         sources=sources, attachment=weights, seed=seed, start_worker=lambda seconds: worker
     )
@@ -387,8 +387,8 @@ def test_points_rise_linearly(score, points):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, and there are 0 to 13"),
-        (LAST, "return -outputs.astype(int) - 1", "and there are 0 to 13"),
+        (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, expected 0 to 13"),
+        (LAST, "return -outputs.astype(int) - 1", "expected 0 to 13"),
         (LAST, "return outputs", "3 integers, one for each game, got float32 of shape (3,)"),
         (LAST, "return outputs.astype(int)[1:]", "got int64 of shape (2,)"),
         (LAST, "return outputs.astype(int)[:, None]", "got int64 of shape (3, 1)"),
@@ -413,11 +413,14 @@ def test_agents_that_break_the_rules(worker, weights, old, new, message):
         ("os._exit(3)", "cannot play: the process ended: exit code 3"),
         ("time.sleep(1000)", "cannot play: it ran longer than 1 s"),
         ("print('x' * 2_200_000)", "cannot play: its output exceeded"),
-        ("play_numpy.Player.act = lambda *_: bytes(32)", "3 actions were expected, 32 bytes came"),
+        (
+            "play_numpy.Player.act = lambda *_: bytes(32)",
+            "expected 3 actions as int64, got 32 bytes",
+        ),
         ("play_numpy.Player.act = lambda *_: {'score': 10_000}", "bytes-like object is required"),
     ],
 )
-def test_agents_that_end_in_the_middle(kit, weights, action, message):
+def test_agents_that_end_during_a_game(kit, weights, action, message):
     agent = AGENT.replace(STEP, f"{STEP}\n        import play_numpy\n        if t == 5: {action}")
     with start(kit, dataclasses.replace(LIMITS, call_seconds=1)) as worker:
         result = play_in(worker, [agent], weights, GUESSING, seed=1)
@@ -432,34 +435,34 @@ def test_all_games_together_are_bounded(worker, weights):
     assert (result.points, result.message) == (0, "the games took longer than 0.3 s")
 
 
-def test_a_policy_that_needs_no_weights_is_flagged_and_not_marked_down(worker, weights):
+def test_a_policy_without_weights_is_flagged_but_keeps_its_points(worker, weights):
     scripted = AGENT.replace(" + self.weights[0]", "")
     result = play_in(worker, [scripted], weights, GUESSING, seed=1)
     assert result.points == 8
     assert result.remarks == (
         "with shuffled weights the agent plays about as well: the mean of 2 games is 1,050. "
-        "Is it the network that plays?",
+        "Does the network choose the actions?",
     )
 
 
-def test_no_weights_no_games(worker, tmp_path):
+def test_without_weights_nothing_is_played(worker, tmp_path):
     result = play_in(worker, [AGENT], tmp_path / "w.npz", GUESSING, seed=1)
     assert (result.points, result.video) == (0, None)
     assert result.message == "the weights file cannot be read: No such file or directory"
 
 
-def test_a_video_of_another_game_is_not_shown(worker, weights):
+def test_a_replay_with_another_score_is_not_shown(worker, weights):
     rules = dataclasses.replace(GUESSING, record=lambda seed, actions: (7.0, b"video"))
     result = play_in(worker, [AGENT], weights, rules, seed=1)
     assert (result.points, result.video) == (8, None)
     assert result.remarks[-1] == (
-        "no video: played again, the best game brought 7 points and not 1,200"
+        "no video: the replay of the best game scored 7 points instead of 1,200"
     )
 
 
 # ------------------------------------------------------------------------------------- Kung-Fu
 
-# Any difference in what it sees or remembers makes another action.
+# Any difference in its observations or memory changes its actions.
 HASHING_AGENT = """
 import zlib
 import numpy as np
@@ -480,14 +483,14 @@ class Agent:
 
 
 def notebook_env(framework):
-    """Makes the game by the solution's own cell."""
+    """Makes the game with the solution's own cell."""
     namespace = {"gym": gym, "ale_py": ale_py, "PreprocessAtari": PreprocessAtari}
     (cell,) = solution_cells("make-env", framework=framework)
     exec(cell.source, namespace)
     return namespace["env"]
 
 
-@pytest.mark.parametrize("framework", TRACKS)  # the agent is of NumPy
+@pytest.mark.parametrize("framework", TRACKS)  # the agent uses NumPy
 def test_agents_see_what_the_notebook_shows_them(worker, weights, framework):
     recorded, rules = [], rules_of(framework)
 
@@ -515,13 +518,13 @@ def test_agents_see_what_the_notebook_shows_them(worker, weights, framework):
         assert (terminated or truncated) == (t == len(actions) - 1)
         score += reward / env.reward_scale
     assert score == pytest.approx(rules.record(seed, actions)[0])
-    assert result.remarks == ()  # this was the score when it was played
+    assert result.remarks == ()  # the replay had the same score
     assert score > 0
 
 
 # ------------------------------------------------------------------------------ the solutions
 
-# Of the weights in their order; the actor's head is at `LOGITS` and behind it.
+# The shapes of the weights, in order; the actor's head starts at `LOGITS`.
 SHAPES = {
     "tensorflow": [
         *((3, 3, 4, 32), (32,), (3, 3, 32, 32), (32,), (3, 3, 32, 32), (32,), (512, 256), (256,)),
@@ -536,7 +539,7 @@ LOGITS = {"tensorflow": 11, "pytorch": 12}
 
 
 class ShortGames(games.KungFuGames):
-    """The first 30 ticks of games."""
+    """Games that end after 30 ticks."""
 
     def reset(self):
         self.ticks = 0
@@ -558,11 +561,11 @@ def play_short_games(worker, framework, path, n_games=2, edit=("", "")):
     """Plays the solution's agent with some weights; returns the result and one game's actions.
 
     Args:
-        worker: plays.
-        framework: whose solution.
-        path: of the weights.
-        n_games: how many.
-        edit: what to replace in the agent's cell, and by what.
+        worker: where to play.
+        framework: the solution's framework.
+        path: the path of the weights.
+        n_games: the number of games.
+        edit: an old text in the agent's cell, and the new text.
     """
     recorded, rules = [], rules_of(framework)
     rules = dataclasses.replace(

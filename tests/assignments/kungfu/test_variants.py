@@ -1,4 +1,4 @@
-"""What is right earns full points; each mutant loses its own, and is named."""
+"""Right answers earn full points; each mutant loses its own points and gets its own hint."""
 
 import functools
 
@@ -10,7 +10,7 @@ from tests.frameworks import TRACKS, each_framework, each_variant
 
 @pytest.fixture(scope="module")
 def results():
-    """What each variant of a framework earns, in one reference kernel, on inputs drawn afresh."""
+    """Returns what each variant of a framework earns, measured in one worker on new inputs."""
 
     @functools.cache
     def run(framework: str) -> dict:
@@ -42,7 +42,7 @@ def test_a_mutant_gets_its_own_hint(results, framework, variant):
 
 
 @each_framework
-def test_there_are_mutants_enough(framework):
+def test_there_are_enough_mutants(framework):
     mutants = [variant for variant in TRACKS[framework].variants if variant.idea]
     assert len(mutants) >= 25
     assert all(variant.hint and variant.loses for variant in mutants)

@@ -1,4 +1,4 @@
-"""Answers that are functions are called on every case, and one that fails costs its case."""
+"""Answers that are functions are called on every case; a failure affects only its case."""
 
 import numpy as np
 import pytest
@@ -55,13 +55,13 @@ def test_one_case_that_fails_costs_no_other(measure):
         ("raise SystemExit", "SystemExit (at `raise SystemExit`)"),
     ],
 )
-def test_an_answer_of_which_nothing_can_be_measured(measure, source, error):
+def test_an_answer_that_cannot_be_measured(measure, source, error):
     measured = measure(source, CASES)
     assert measured == {}
     assert measured.errors[""].startswith(error)
 
 
 @pytest.mark.parametrize("returned", ["None", "'words'", "{}", "[[1], [1, 2]]", "object()"])
-def test_what_is_no_number_is_not_there(measure, returned):
+def test_results_that_are_not_numbers_are_left_out(measure, returned):
     measured = measure(f"def add_up(x, n): return {returned}", CASES)
     assert measured == {}

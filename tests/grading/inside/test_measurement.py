@@ -1,4 +1,4 @@
-"""Measurements travel as numbers: what comes out of bytes is arrays, or a clear refusal."""
+"""Measurements are sent as numbers: bytes give arrays or are clearly refused."""
 
 import json
 import struct
@@ -44,7 +44,7 @@ def test_merging_keeps_arrays_and_errors_of_both():
     assert (first | {"e": np.ones(1)}).errors == first.errors
 
 
-def test_what_holds_no_numbers_does_not_travel():
+def test_arrays_without_numbers_are_not_sent():
     odd = {"objects": np.array([{}], object), "words": np.array(["x"]), "complex": np.ones(1, "c8")}
     assert Measurement.from_bytes(Measurement(odd).to_bytes()) == {}
 
@@ -76,7 +76,7 @@ def test_long_errors_are_cut():
     ],
 )
 def test_other_bytes_are_refused(data):
-    with pytest.raises(MeasurementError, match=r"it cannot be read|it holds more names"):
+    with pytest.raises(MeasurementError, match=r"it cannot be read|its header is too large"):
         Measurement.from_bytes(data)
 
 
