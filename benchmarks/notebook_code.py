@@ -284,6 +284,6 @@ class NotebookTraining:
             except TrainingDivergedError:
                 return False
             seconds = time.monotonic() - started
-            progress = Progress(seconds, self.run.n_steps, self._pool.episode_returns)
+            progress = Progress(seconds, self.run.n_env_steps, self._pool.episode_returns)
             is_over = on_progress(progress) or seconds >= 60 * minutes
         return True
