@@ -140,15 +140,15 @@ OF_SIZE = {
 
 
 def _step_problem(framework: ModuleType, values: LossMeasurement, again: LossMeasurement) -> str:
-    if values.n_steps > 1:
-        return f"it takes {values.n_steps} steps in one call"
+    if values.n_updates > 1:
+        return f"it takes {values.n_updates} steps in one call"
     if _has_moved(values):
-        return "" if values.n_steps else "weights change, but not by the optimizer"
-    if values.n_steps and _has_moved(again):
+        return "" if values.n_updates else "weights change, but not by the optimizer"
+    if values.n_updates and _has_moved(again):
         return "it comes before the gradients: weights move only with the next rollout"
-    if values.n_steps and framework.GRADIENTS_ADD_UP:
+    if values.n_updates and framework.GRADIENTS_ADD_UP:
         return "it moves nothing: gradients are not there yet, or were cleared before the step"
-    if values.n_steps:
+    if values.n_updates:
         return "the gradients that it is given are all zero"
     return f"no weight changes: {framework.HOW_TO_STEP}"
 

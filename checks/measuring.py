@@ -124,7 +124,7 @@ class LossMeasurement:
         logit_moves: `[n_games, n_ticks, n_actions]`, minus the gradient by each logit.
         memory_moves: `[n_ticks]`, minus the gradient by the memory that each tick hands on.
         memories: for each tick the memories `[n_games]` that the agent was called with.
-        n_steps: how many steps the optimizer took.
+        n_updates: how many steps the optimizer took.
     """
 
     loss: np.ndarray
@@ -133,7 +133,7 @@ class LossMeasurement:
     logit_moves: np.ndarray
     memory_moves: np.ndarray
     memories: list[list[np.ndarray]]
-    n_steps: int
+    n_updates: int
 
 
 LEARNING_RATE = 0.5
@@ -209,7 +209,7 @@ def measure_loss(
                     logit_moves=logit_moves,
                     memory_moves=memory_moves,
                     memories=[list(at_tick) for at_tick in memories],
-                    n_steps=framework.steps_taken(optimizer) - steps_before,
+                    n_updates=framework.steps_taken(optimizer) - steps_before,
                 )
             )
     return measured

@@ -45,14 +45,14 @@ def _descent_problem(framework: ModuleType, optimizer: Any) -> str:
     if copy is None:
         return ""
     try:
-        path = framework.descend(copy, np.float32([3.0, -2.0]), n_steps=3).astype(float)
+        path = framework.descend(copy, np.float32([3.0, -2.0]), n_updates=3).astype(float)
     except Exception as error:
         return describe_error(error)
     return path_problem(path)
 
 
 def path_problem(path: np.ndarray) -> str:
-    """Says what is wrong with steps down the sum of squares, `[n_steps + 1, n_weights]`."""
+    """Says what is wrong with steps down the sum of squares, `[n_updates + 1, n_weights]`."""
     before, after = path[0], path[-1]
     if not np.all(np.isfinite(path)):
         return "weights become NaN or infinite: the learning rate is far too high"

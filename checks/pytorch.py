@@ -141,17 +141,17 @@ class StandInAgent(nn.Module):
 
 def gradient_descent(agent: StandInAgent, learning_rate: float) -> torch.optim.Optimizer:
     optimizer = torch.optim.SGD(agent.parameters(), lr=learning_rate)
-    optimizer.n_steps = 0
+    optimizer.n_updates = 0
 
     def count(*_: Any) -> None:
-        optimizer.n_steps += 1
+        optimizer.n_updates += 1
 
     optimizer.register_step_post_hook(count)
     return optimizer
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> int:
-    return optimizer.n_steps
+    return optimizer.n_updates
 
 
 def is_optimizer(value: Any) -> bool:
@@ -170,16 +170,16 @@ def copy_optimizer(optimizer: Any) -> Any:
         return None
 
 
-def descend(optimizer: Any, start: np.ndarray, n_steps: int) -> np.ndarray:
+def descend(optimizer: Any, start: np.ndarray, n_updates: int) -> np.ndarray:
     """Takes steps down the sum of squares of all weights that an optimizer has.
 
     Args:
         optimizer: its weights are set to the start, over and over again if there are more.
         start: numbers.
-        n_steps: how many.
+        n_updates: how many.
 
     Returns:
-        All places, `[n_steps + 1, number of weights]`.
+        All places, `[n_updates + 1, number of weights]`.
     """
     weights = optimized_variables(optimizer)
     with torch.no_grad():
@@ -190,7 +190,7 @@ def descend(optimizer: Any, start: np.ndarray, n_steps: int) -> np.ndarray:
         return np.concatenate([to_array(weight).ravel() for weight in weights])
 
     path = [place()]
-    for _ in range(n_steps):
+    for _ in range(n_updates):
         for weight in weights:
             weight.grad = 2 * weight.detach()
         optimizer.step()

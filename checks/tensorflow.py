@@ -185,11 +185,11 @@ def copy_optimizer(optimizer: Any) -> Any:
         return None
 
 
-def descend(optimizer: Any, start: np.ndarray, n_steps: int) -> np.ndarray:
-    """Takes steps down the sum of squares; returns all places, `[n_steps + 1, len(start)]`."""
+def descend(optimizer: Any, start: np.ndarray, n_updates: int) -> np.ndarray:
+    """Takes steps down the sum of squares; returns all places, `[n_updates + 1, len(start)]`."""
     weight = keras.Variable(start)
     path = [weight.numpy()]
-    for _ in range(n_steps):
+    for _ in range(n_updates):
         optimizer.apply_gradients([(2 * weight.value, weight)])
         path.append(weight.numpy())
     return np.stack(path)

@@ -90,7 +90,7 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
 
 def _steps(measured: Measurement, case: str) -> float:
     """How many steps were taken: moves are divided by it, to judge each other part on its own."""
-    return max(float(measured[f"{case}/n_steps"]), 1.0)
+    return max(float(measured[f"{case}/n_updates"]), 1.0)
 
 
 def _value_moves(measured: Measurement, case: str) -> np.ndarray:
@@ -315,7 +315,7 @@ def _returned_problem(measured: Measurement, accepted: Sequence[Measurement]) ->
 
 
 def _step_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
-    steps = int(measured["peaked/n_steps"])
+    steps = int(measured["peaked/n_updates"])
     if steps != 1:
         return f"the optimizer takes {steps} steps in one call"
     for name in TWICE:
@@ -333,7 +333,7 @@ def _steps_taken(measured: Measurement) -> list[np.ndarray]:
     """How many steps a call takes, and how many times as far a second one moves the same."""
     again = [(measured.get(f"peaked/{name}_again"), measured[f"peaked/{name}"]) for name in TWICE]
     ratios = [factor(*pair) or 0.0 for pair in again if pair[0] is not None]
-    return [measured["peaked/n_steps"], np.array(ratios)]
+    return [measured["peaked/n_updates"], np.array(ratios)]
 
 
 _PARTS = (
@@ -342,7 +342,7 @@ _PARTS = (
         "value loss: V(s_t) is pulled to its target",
         POINTS["value_loss"],
         _value_loss_problem,
-        lambda m: [_value_moves(m, "sure"), m["sure/n_steps"]],
+        lambda m: [_value_moves(m, "sure"), m["sure/n_updates"]],
     ),
     Part(
         "semi_gradient",
@@ -356,14 +356,14 @@ _PARTS = (
         "policy: the advantage",
         POINTS["advantage"],
         _advantage_problem,
-        lambda m: [_pushes(m), m["peaked/n_steps"], m["uniform/value_moves"]],
+        lambda m: [_pushes(m), m["peaked/n_updates"], m["uniform/value_moves"]],
     ),
     Part(
         "policy_gradient",
         "policy: log π times the advantage, maximised",
         POINTS["policy_gradient"],
         _policy_problem,
-        lambda m: [_policy_moves(m, "peaked"), m["peaked/n_steps"], _actor_pull(m)],
+        lambda m: [_policy_moves(m, "peaked"), m["peaked/n_updates"], _actor_pull(m)],
     ),
     Part(
         "constant_advantage",
@@ -384,7 +384,7 @@ _PARTS = (
         "entropy: its gradient",
         POINTS["entropy_gradient"],
         _entropy_gradient_problem,
-        lambda m: [_entropy_moves(m), m["idle/n_steps"]],
+        lambda m: [_entropy_moves(m), m["idle/n_updates"]],
     ),
     Part(
         "value_ends",
@@ -454,7 +454,7 @@ def _has_moved(measured: Measurement) -> np.ndarray:
 PARTS = tuple(
     replace(
         part,
-        evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_steps"], _has_moved(m)],
+        evidence=lambda m, of=part.evidence: [*of(m), m["peaked/n_updates"], _has_moved(m)],
     )
     for part in _PARTS
 )

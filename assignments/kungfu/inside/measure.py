@@ -273,7 +273,7 @@ def _measure_case(
             f"{name}/value_moves": measured.value_moves,
             f"{name}/logit_moves": measured.logit_moves,
             f"{name}/memory_moves": measured.memory_moves,
-            f"{name}/n_steps": np.asarray(measured.n_steps),
+            f"{name}/n_updates": np.asarray(measured.n_updates),
         }
     )
     for second in again:
@@ -299,6 +299,6 @@ def measure_optimizer(
     if not framework.is_optimizer(optimizer):
         words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
         return Measurement(errors={"": words})
-    path = framework.descend(optimizer, inputs["start"], n_steps=3)
+    path = framework.descend(optimizer, inputs["start"], n_updates=3)
     # However many weights there are, three of them tell.
     return Measurement({"path": path[:, np.arange(3) % path.shape[1]]})
