@@ -4,6 +4,7 @@ A notebook that answers one of the project's assignments is graded: each part of
 test. Any other notebook is left to nbval. For the exit codes, see `grading.results`.
 """
 
+import functools
 import importlib.machinery
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from grading.assignment import ROOT, Assignment, all_assignments
 from grading.command import require_sandbox, write_reports
 from grading.grade import Grader, GraderError
 from grading.report import as_table, clean
-from grading.results import EXIT_GRADER_FAILED, Check, ExerciseResult, Report
+from grading.results import EXIT_GRADER_FAILED, Report
 
 # Files in a submission's folder that pytest would run or that Python would import.
 CONFIGURATION = {"conftest.py", "setup.cfg", "tox.ini", "pyproject.toml"}
@@ -53,9 +54,9 @@ class GradingSession:
     """Grades the submissions of one pytest run."""
 
     def __init__(self, config: pytest.Config):
-        self.option = config.option
+        self.option, self.root = config.option, config.rootpath
         self.grader = Grader(self.option.grading_seed, not self.option.no_sandbox)
-        self.reports: list[Report] = []
+        self.reports: dict[Path, Report] = {}
         self.has_failed = False
 
     def find(self, path: Path) -> Assignment | None:
@@ -86,26 +87,22 @@ class GradingSession:
             SubmissionFile.from_parent(parent, path=file_path, grading=self, assignment=assignment)
         ]
 
-    def grade(self, path: Path) -> Report:
-        report = self.grader.grade(path)
-        self.reports.append(report)
-        return report
-
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for report in self.reports:
+        for report in self.reports.values():
             terminalreporter.section(clean(report.submission))
             terminalreporter.write_line(as_table(report))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.option.grading_reports:
-            for report in self.reports:
-                name = Path(report.submission).stem
+            for path, report in self.reports.items():
+                is_below = path.is_relative_to(self.root)
+                name = path.relative_to(self.root).with_suffix("") if is_below else path.stem
                 write_reports(report, self.grader, self.option.grading_reports / name)
         if self.has_failed:
             session.exitstatus = EXIT_GRADER_FAILED
         elif self.reports and session.exitstatus in (0, 1):
-            session.exitstatus = max(report.exit_code for report in self.reports)
+            session.exitstatus = max(report.exit_code for report in self.reports.values())
 
     def pytest_unconfigure(self) -> None:
         self.grader.__exit__(None, None, None)
@@ -117,24 +114,20 @@ class SubmissionFile(pytest.File):
     def __init__(self, *, grading: GradingSession, assignment: Assignment, **rest):
         super().__init__(**rest)
         self.grading, self.assignment = grading, assignment
-        self.result: Report | None = None
-        self.failure: GraderError | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
         for exercise, part in self.assignment.part_names():
             yield PartItem.from_parent(self, name=f"{exercise}: {part}", key=(exercise, part))
 
-    def report(self) -> Report:
-        if self.failure:
-            raise self.failure
-        if self.result is None:
-            try:
-                self.result = self.grading.grade(self.path)
-            except Exception as error:  # no failure of the grader may cost points
-                reason = f"{type(error).__name__}: {error}"
-                self.failure, self.grading.has_failed = GraderError(reason), True
-                raise self.failure from error
-        return self.result
+    @functools.cached_property
+    def graded(self) -> Report | GraderError:
+        try:
+            report = self.grading.grader.grade(self.path)
+        except Exception as error:  # no failure of the grader may cost points
+            self.grading.has_failed = True
+            return GraderError(f"{type(error).__name__}: {error}")
+        self.grading.reports[self.path] = report
+        return report
 
 
 class PartFailed(Exception):  # noqa: N818 - a verdict, not an error
@@ -149,7 +142,11 @@ class PartItem(pytest.Item):
         self.key = key
 
     def runtest(self) -> None:
-        exercise, check = find_check(self.parent.report(), *self.key)
+        report = self.parent.graded
+        if isinstance(report, GraderError):
+            raise report
+        exercise = next(e for e in report.exercises if e.name == self.key[0])
+        check = next(check for check in exercise.checks if check.name == self.key[1])
         if exercise.reason:
             raise PartFailed(f"ungradable: {clean(exercise.reason)}")
         if not check.passed:
@@ -165,12 +162,6 @@ class PartItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, 0, f"{self.path.name}: {self.name}"
-
-
-def find_check(report: Report, exercise: str, part: str) -> tuple[ExerciseResult, Check]:
-    """Returns the result of an exercise and the check of one of its parts."""
-    result = next(result for result in report.exercises if result.name == exercise)
-    return result, next(check for check in result.checks if check.name == part)
 
 
 def refuse_dangerous_folder(path: Path, root: Path) -> None:

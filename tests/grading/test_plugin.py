@@ -66,3 +66,27 @@ def test_nbval_never_runs_an_answer_however_its_path_is_written(tmp_path, way, o
     assert finished.returncode == 10, finished.stdout + finished.stderr
     assert "ungradable" in finished.stdout
     assert not (tmp_path / "ran").exists()
+
+
+def test_reports_of_submissions_with_one_name_lie_apart(tmp_path):
+    for student in ("ada", "ben"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+        (tmp_path / "class" / student / "hw.ipynb").write_bytes(student_path().read_bytes())
+    options = ["--rootdir", ".", "--grading-reports", "out"]
+    finished = run("pytest", "--nbval", "class", *options, cwd=tmp_path)
+    assert finished.returncode == 10, finished.stdout + finished.stderr
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html"))
+    assert written == ["out/class/ada/hw.html", "out/class/ben/hw.html"]
+
+
+def test_a_grader_that_fails_blames_nobody(tmp_path, monkeypatch):
+    (tmp_path / "hw.ipynb").write_bytes(student_path().read_bytes())
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "breaks_it.py").write_text(
+        "from grading.grade import Grader\nGrader.grade = lambda *_: 1 / 0\n"
+    )
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path / "site"))
+    finished = run("pytest", "--nbval", "hw.ipynb", "-p", "breaks_it", cwd=tmp_path)
+    assert finished.returncode == 20, finished.stdout + finished.stderr
+    assert "the grader failed: ZeroDivisionError: division by zero" in finished.stdout
+    assert "of 100" not in finished.stdout
