@@ -290,5 +290,7 @@ def why_unavailable() -> str:
 def _other_account_works() -> bool:
     if os.geteuid() != 0 or not all(map(shutil.which, ("setpriv", "prlimit"))):
         return False
-    with launch(as_user(PROBE, FIRST_UID), environment(SCRATCH, {}), cwd="/") as process:
+    # Another account may read neither this Python nor the project, say in /root.
+    probe = [*PROBE[:-1], f"open({__file__!r}); {PROBE[-1]}"]
+    with launch(as_user(probe, FIRST_UID), environment(SCRATCH, {}), cwd="/") as process:
         return process.communicate()[0].decode(errors="replace").strip() == sys.base_prefix

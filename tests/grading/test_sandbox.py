@@ -6,6 +6,7 @@ ordinary user, whose sandbox is built in another way.
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def write(path):
 """
 
 
-def as_ordinary_user(command: list[str]) -> list[str]:
-    """Returns a command that runs another as `nobody`, with access to Python and the project."""
+def opened(command: list[str]) -> list[str]:
+    """Returns a command that runs another where every account can reach Python and the project."""
     view = ["bwrap", "--dev-bind", "/", "/"]
     for folder in [*python_folders(), ROOT]:
         closed = [path for path in reversed(folder.parents) if not path.stat().st_mode & 0o001]
@@ -67,8 +68,13 @@ def as_ordinary_user(command: list[str]) -> list[str]:
                 if parent.is_relative_to(closed[0]) and parent != closed[0]:
                     shape += ["--perms", "0755", "--dir", str(parent)]
             view += [*shape, "--ro-bind", str(folder), str(folder)]
+    return [*view, "--", *command]
+
+
+def as_ordinary_user(command: list[str]) -> list[str]:
+    """Returns a command that runs another as `nobody`, with access to Python and the project."""
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    return [*view, "--", *drop, *command]
+    return opened([*drop, *command])
 
 
 @pytest.fixture(params=["own account", "ordinary user"] if os.geteuid() == 0 else ["own account"])
@@ -395,3 +401,23 @@ def test_without_a_sandbox_the_report_says_so():
         assert (given, home) == ("1", here)
         assert Path(home).is_dir()
     assert not Path(home).exists()
+
+
+def test_without_a_sandbox_another_account_serves_only_if_it_can_read_the_project(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o700)
+    shutil.copytree(ROOT / "grading", tmp_path / "closed" / "grading")
+    source = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from grading.sandbox import Unsandboxed
+from grading.worker import Limits, Worker
+with Worker(Unsandboxed(), Limits()) as worker:
+    print(worker.call("shell:evaluate", b"str(__import__('os').getuid()).encode()").data.decode())
+"""
+    users = []
+    for project in (ROOT, tmp_path / "closed"):
+        command = opened([sys.executable, "-c", source, str(project)])
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done.stderr
+        users.append(int(done.stdout))
+    assert users == ([FIRST_UID, 0] if os.geteuid() == 0 else [os.geteuid()] * 2)
