@@ -76,6 +76,10 @@ def load_project(folder: Path) -> Project:
         raise UsageError(f"{show(path)} lacks {error}") from None
     except (tomllib.TOMLDecodeError, SyntaxError) as error:
         raise UsageError(f"{show(path)} cannot be read: {error}") from None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", project.repository):
+        raise UsageError(
+            f"{show(path)}: student-repository is {project.repository!r}, expected owner/name"
+        )
     if not all(reason.strip() for _, reason in entries):
         raise UsageError(f"{show(path)} gives no reason for an answer that is given away")
     for helper in listed:

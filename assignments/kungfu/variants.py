@@ -455,6 +455,8 @@ def make_variants(right: Edits, wrong: Edits) -> tuple[Variant, ...]:
 def _make(edits: Edits, ideas: dict[str, dict[str, Idea]] | None = None) -> Iterator[Variant]:
     for exercise, by_name in edits.items():
         for name, pairs in by_name.items():
+            if ideas and name not in ideas[exercise]:
+                raise ValueError(f"IDEAS[{exercise!r}] lacks {name!r}: is one of them misspelt?")
             idea = ideas[exercise][name] if ideas else None
             loses, hint = (frozenset(idea.loses), idea.hint) if idea else (frozenset(), "")
             yield Variant(name, exercise, pairs, name in COUNT, loses, hint, idea)

@@ -23,4 +23,4 @@ def test_a_right_optimizer_passes_however_it_is_written(outcomes, framework, var
 @each_variant(right=False, exercise="optimizer")
 def test_a_misconception_fails_with_a_line_that_names_it(outcomes, framework, variant):
     lines = failed_lines(outcomes(framework)[variant])
-    assert any(variant.idea.message in line for line in lines), lines
+    assert any(variant.idea.message in line for line in lines), "\n".join(lines)

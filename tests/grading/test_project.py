@@ -76,6 +76,12 @@ def test_texts_are_brought_up_to_date(project, before, after):
         (PYPROJECT, "[tool", "pyproject.toml cannot be read: "),
         ("[tool.grading]", "[tool.other]", "pyproject.toml lacks 'tool'"),
         ('student-repository = "school/toy"', "", "pyproject.toml lacks 'student-repository'"),
+        (
+            '"school/toy"',
+            '"https://x.org/school/toy"',
+            "'https://x.org/school/toy', expected owner",
+        ),
+        ('"school/toy"', '"toy"', "student-repository is 'toy', expected owner/name"),
         (', reason = "the text derives it"', "", "pyproject.toml lacks 'reason'"),
         ("the text derives it", "", "pyproject.toml gives no reason for an answer"),
         ("g( b )", "g(", "pyproject.toml cannot be read: "),

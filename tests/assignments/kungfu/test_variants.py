@@ -4,6 +4,7 @@ import functools
 
 import pytest
 
+from assignments.kungfu.variants import IDEAS, make_variants
 from grading.grade import Grader
 from tests.frameworks import TRACKS, each_framework, each_variant
 
@@ -39,6 +40,17 @@ def test_a_mutant_gets_its_own_hint(results, framework, variant):
     checks = results(framework)[variant].checks
     hints = {check.name: check.hint for check in checks if not check.passed}
     assert hints == dict.fromkeys(hints, variant.hint)
+
+
+def test_every_idea_is_seen_in_a_framework():
+    used = {(v.exercise, v.name) for track in TRACKS.values() for v in track.variants if v.idea}
+    assert used == {(exercise, name) for exercise, ideas in IDEAS.items() for name in ideas}
+
+
+def test_a_misspelt_idea_is_named():
+    wrong = {"loss": {"value forgoten": (("V_t", "0"),)}}
+    with pytest.raises(ValueError, match=r"IDEAS\['loss'\] lacks 'value forgoten'"):
+        make_variants({}, wrong)
 
 
 @each_framework
