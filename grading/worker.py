@@ -314,23 +314,28 @@ class Worker:
 
 
 def _is_gone(process: psutil.Process) -> bool:
-    return _ask(process.status, psutil.STATUS_DEAD) in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return _unless_gone(process.status, psutil.STATUS_DEAD) in (
+        psutil.STATUS_ZOMBIE,
+        psutil.STATUS_DEAD,
+    )
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    return sum(_ask(process.cpu_times, (0.0,))[:4])  # includes children that were waited for
+    return sum(
+        _unless_gone(process.cpu_times, (0.0,))[:4]
+    )  # includes children that were waited for
 
 
 def _resident(process: psutil.Process) -> int:
-    return _ask(lambda: process.memory_info().rss, 0)
+    return _unless_gone(lambda: process.memory_info().rss, 0)
 
 
 def _proportional(process: psutil.Process) -> int:
     """Returns the resident bytes; shared ones are divided among the processes."""
-    return _ask(lambda: process.memory_full_info().pss, _resident(process))
+    return _unless_gone(lambda: process.memory_full_info().pss, _resident(process))
 
 
-def _ask(question: Callable[[], Any], otherwise: Any) -> Any:
+def _unless_gone(question: Callable[[], Any], otherwise: Any) -> Any:
     """Asks about a process that may be gone by now."""
     try:
         return question()
