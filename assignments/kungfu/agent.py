@@ -47,7 +47,7 @@ def _value_problem(measured: Measurement, accepted: Sequence[Measurement]) -> st
 
 
 def _head_problem(head: str, measured: Measurement) -> str:
-    """Judges logits or values by what makes a difference to them.
+    """Judges logits or values by what they depend on.
 
     Students may change the architecture, so numbers that are not the solution's prove nothing.
     """
@@ -148,7 +148,7 @@ DESCRIPTION = re.compile(r"description/(parts|\w{1,40}/\d\d)", re.ASCII)
 
 
 def put_in_its_place(inputs: Arrays, measured: Measurement) -> Arrays:
-    """Gives the solution's agent the parts of a student's, settings and weights; see `Exercise`."""
+    """Gives the solution's agent the layers and weights of a student's; see `Exercise.tailor`."""
     described = {name: array for name, array in measured.items() if DESCRIPTION.fullmatch(name)}
     return {**inputs, **described} if "description/parts" in described else {}
 

@@ -1,15 +1,15 @@
 """The loss: what it is measured with, how each part is judged, and what it is worth.
 
-How the loss is taken apart. Every measured number is the gradient by one logit or value of a
-stand-in agent. One term at a time is isolated by the inputs alone, so a loss with its weights
-written out can be judged too:
+How the loss is taken apart: every measured number is the gradient with respect to one logit or
+value of a stand-in agent. The inputs alone isolate one term at a time, so a loss with its weights
+written out as numbers can be judged too:
 
 -   `sure`: a logit of 40 on each played action makes it certain: only the value loss is left;
 -   `uniform`: equal logits: played actions are pushed by their advantage, and by nothing else;
--   `idle`: no rewards, no values: only the entropy is left, and where an advantage is wrong even
-    then, the difference that `entropy_weight` makes;
--   `peaked` without the entropy of `idle`, which has the same logits: the policy's gradient;
--   `…_ends` and `…_other_end` differ only after a game is over: before, nothing may change.
+-   `idle`: no rewards and no values: only the entropy is left. If a wrong advantage pushes actions
+    even then, the entropy is what changes with `entropy_weight`;
+-   `peaked`, minus the entropy of `idle`, which has the same logits: the policy's gradient;
+-   `…_ends` and `…_other_end` differ only after a game is over: before that, nothing may change.
 """
 
 import functools
@@ -34,7 +34,7 @@ ENTROPY_WEIGHT = 0.01
 OTHER_VALUE_WEIGHT, OTHER_ENTROPY_WEIGHT = 1.7, 0.23
 NO_VALUE_MOVES, NO_LOGIT_MOVES = "no value moves", "no logit moves"
 factor = functools.partial(arrays.factor, tolerance=TOLERANCE)
-NOTHING = 1e-6  # rounding moves logits by less, a right loss moves them by 1e-2
+NOTHING = 1e-6  # rounding moves logits by less; a right loss moves them by 1e-2
 
 
 def loss_inputs(generator: np.random.Generator) -> Arrays:
@@ -89,48 +89,48 @@ def loss_inputs(generator: np.random.Generator) -> Arrays:
 
 
 def _steps(measured: Measurement, case: str) -> float:
-    """How many steps were taken: moves are divided by it, to judge each other part on its own."""
+    """Returns the number of updates, by which moves are divided: other parts ignore it."""
     return max(float(measured[f"{case}/n_updates"]), 1.0)
 
 
 def _value_moves(measured: Measurement, case: str) -> np.ndarray:
-    """How each acted-on value is moved, `[n_games, rollout_length]`."""
+    """Returns how far each acted-on value moves, `[n_games, rollout_length]`."""
     return measured[f"{case}/value_moves"][:, :ROLLOUT_LENGTH] / _steps(measured, case)
 
 
 def _policy_moves(measured: Measurement, case: str) -> np.ndarray:
-    """How the policy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
+    """Returns how far the policy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
     moves = measured[f"{case}/logit_moves"] / _steps(measured, case)
     return moves - _entropy_moves(measured)
 
 
 def _entropy_moves(measured: Measurement, case: str = "idle") -> np.ndarray:
-    """How the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
+    """Returns how far the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
     cases = case, f"{case}_weighted"
     moves = (measured[f"{name}/logit_moves"] / _steps(measured, name) for name in cases)
     return _entropy_alone(measured, *moves)
 
 
 def _entropy_loss(measured: Measurement) -> np.ndarray:
-    """What the entropy term alone adds to the loss."""
+    """Returns what the entropy term alone adds to the loss."""
     return _entropy_alone(measured, measured["idle/loss"], measured["idle_weighted/loss"])
 
 
 def _entropy_alone(measured: Measurement, lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
-    """Isolates the entropy in what an idle case gives with either weight of it."""
+    """Isolates the entropy in an idle case, measured with both entropy weights."""
     if not _is_entropy_weighed(measured):
         return lightly
     return (heavily - lightly) * ENTROPY_WEIGHT / (OTHER_ENTROPY_WEIGHT - ENTROPY_WEIGHT)
 
 
 def _is_entropy_weighed(measured: Measurement) -> bool:
-    """Whether `entropy_weight` makes a difference where no action is better than another."""
+    """Says whether `entropy_weight` matters when no action is better than another."""
     difference = measured["idle_weighted/logit_moves"] - measured["idle/logit_moves"]
     return bool(np.any(np.abs(difference) > NOTHING))
 
 
 def _pushes(measured: Measurement) -> np.ndarray:
-    """How far each played action is pushed above the others where logits are equal.
+    """Returns how far each played action is pushed above the others when logits are equal.
 
     This is the advantage times a constant, `[n_games, rollout_length]`.
     """
@@ -140,7 +140,7 @@ def _pushes(measured: Measurement) -> np.ndarray:
 
 
 def _policy_gradient(measured: Measurement, case: str) -> np.ndarray:
-    """What `_policy_moves` should be, given how this very loss pushes actions of equal logits."""
+    """Predicts `_policy_moves` from how this same loss pushes actions of equal logits."""
     logits = measured[f"inputs/{case}/logits"].astype(float)
     policy = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     direction = np.eye(N_ACTIONS)[measured[f"inputs/{case}/actions"]] - policy
@@ -155,7 +155,7 @@ def _value_loss_problem(measured: Measurement, accepted: Sequence[Measurement]) 
     if is_close(moves, *right):
         return ""
     if np.any(measured["sure/value_moves"][:, ROLLOUT_LENGTH]):
-        # V(s_{t+1}) is pulled too, by -γ times its own tick's move; that is another part's matter.
+        # V(s_{t+1}) is pulled, too, by -γ times the move of its tick; another part judges that.
         pulled = measured["inputs/sure/gamma"] * np.pad(right[0], ((0, 0), (1, 0)))
         if is_close(moves, right[0] - pulled[:, :ROLLOUT_LENGTH]):
             return ""
@@ -210,14 +210,14 @@ def _policy_problem(measured: Measurement, accepted: Sequence[Measurement]) -> s
 
 
 def _actor_pull(measured: Measurement) -> np.ndarray:
-    """How far the policy term moves each value, which it should not."""
+    """Returns how far the policy term moves each value, which should be nowhere."""
     return measured["uniform/value_moves"] - measured["sure/value_moves"]
 
 
 def _constant_advantage_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str:
     if not np.any(np.abs(_pushes(measured)) > NOTHING):
         return NO_LOGIT_MOVES
-    # Where played actions have probability 1, log π is 0 and the policy term cannot move a value.
+    # If played actions have probability 1, log π is 0 and the policy term cannot move a value.
     same = is_close(measured["uniform/value_moves"], measured["sure/value_moves"], tolerance=1e-3)
     return "" if same else "the policy term moves the values"
 
@@ -279,7 +279,7 @@ def _memory_reset_problem(measured: Measurement, accepted: Sequence[Measurement]
     ours = _memory(measured, "peaked_ends")
     if all(is_close(a, b) for a, b in zip(ours, right, strict=True)):
         return ""
-    if _memory_passed_problem(measured, accepted):  # told there; here only: is it ever wiped?
+    if _memory_passed_problem(measured, accepted):  # reported there; here: is it ever wiped?
         wiped = np.pad(ENDS[:, :-1] == 0, ((0, 0), (1, 0)))
         return "" if np.all(ours[1][wiped] == 0) else "a finished game's memory is not wiped"
     return "a finished game's memory is not wiped, or another's is"
@@ -295,7 +295,7 @@ def _weights_problem(measured: Measurement, accepted: Sequence[Measurement]) -> 
     is_all = is_close(
         entropy[0], OTHER_ENTROPY_WEIGHT / ENTROPY_WEIGHT * entropy[1], tolerance=1e-3
     )
-    # A wrong advantage may push actions even here, and has been told.
+    # A wrong advantage may push actions even here; another part reports that.
     if not (is_all or (_is_entropy_weighed(measured) and _advantage_problem(measured, accepted))):
         return "entropy_weight does not weigh the entropy"
     return ""
@@ -309,7 +309,7 @@ def _returned_problem(measured: Measurement, accepted: Sequence[Measurement]) ->
     if loss == measured["uniform/loss"]:
         return "it is the same whatever was played"
     if any(problem(measured, accepted) for problem in terms):
-        return ""  # a wrong term makes a wrong sum, and has been told
+        return ""  # a wrong term makes a wrong sum; its own part reports it
     right = [arrays["peaked/loss"] for arrays in accepted]
     return "" if is_close(loss, *right, tolerance=1e-3) else "it is not the sum of the three terms"
 
@@ -326,11 +326,11 @@ def _step_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str
     return ""
 
 
-TWICE = ("value_moves", "logit_moves")  # measured again where gradients may add up over calls
+TWICE = ("value_moves", "logit_moves")  # measured again if gradients add up over calls
 
 
 def _steps_taken(measured: Measurement) -> list[np.ndarray]:
-    """How many steps a call takes, and how many times as far a second one moves the same."""
+    """Returns the updates of a call, and how many times as far a second call moves the same."""
     again = [(measured.get(f"peaked/{name}_again"), measured[f"peaked/{name}"]) for name in TWICE]
     ratios = [factor(*pair) or 0.0 for pair in again if pair[0] is not None]
     return [measured["peaked/n_updates"], np.array(ratios)]
@@ -445,12 +445,12 @@ _PARTS = (
 
 
 def _has_moved(measured: Measurement) -> np.ndarray:
-    """Whether anything moves in the first call, and in a second one if there was one."""
+    """Says for each call whether anything moves."""
     calls = ("", "_again") if "peaked/logit_moves_again" in measured else ("",)
     return np.array([float(np.any(measured[f"peaked/logit_moves{call}"])) for call in calls])
 
 
-# Where nothing moves, what the whole call did tells mistakes apart.
+# If nothing moves, what the whole call did tells mistakes apart.
 PARTS = tuple(
     replace(
         part,
@@ -461,7 +461,7 @@ PARTS = tuple(
 
 
 def fit_values(inputs: Arrays, measured_agent: Measurement) -> Arrays:
-    """Gives the loss values of shape (n, 1), as this student's own agent does; see `Fit`."""
+    """Gives values the shape (n, 1) if the student's own agent does so; see `Fit`."""
     value = measured_agent.get("base/value")
     if value is None or value.ndim != 2 or value.shape[1] != 1:
         return {}

@@ -13,7 +13,7 @@ POINTS = points.POINTS["optimizer"]
 
 
 def optimizer_inputs(generator: np.random.Generator) -> Arrays:
-    """Draws where the descent begins."""
+    """Draws where the descent starts."""
     return {"start": generator.uniform(1, 3, 5).astype(np.float32)}
 
 

@@ -1,4 +1,4 @@
-"""Measures a student's answers, beside them, in their kernel.
+"""Measures a student's answers in the worker that runs them.
 
 Judges nothing and holds no answers: what runs here is in reach of the student's code, so it hands
 back arrays, and what they should be is decided elsewhere.
@@ -23,16 +23,16 @@ from checks.measuring import measure_loss as measure_one_loss
 from checks.notebook import describe_error
 
 N_ACTIONS = 14
-# What an agent says of its parts is called so, and is among the inputs when it is made again.
+# Names of what describes an agent's layers; they are among the inputs when it is rebuilt.
 DESCRIPTION = "description/"
 MAX_WEIGHT_BYTES = 8 << 20
-MAX_SETTING = 2048  # units, filters and the like, positive or negative
+MAX_SETTING = 2048  # of units, filters and the like, in absolute value
 WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
-WORDS += ("sigmoid", "softmax")  # that a setting may be
+WORDS += ("sigmoid", "softmax")  # words that a setting may be
 
 
 class Layers(Protocol):
-    """A framework's agents, and those of its layers that a few plain settings describe.
+    """A framework's agents, and those layers that a few plain settings describe.
 
     Attributes:
         STANDARD: for the name of each such class its settings, by name.
@@ -52,7 +52,7 @@ class Layers(Protocol):
         """Returns the class of a standard layer."""
 
     def setting(self, layer: Any, name: str) -> Any:
-        """Returns one setting, as JSON can hold it."""
+        """Returns one setting, as a value that JSON can hold."""
 
     def weights_of(self, part: Any) -> list[np.ndarray]:
         """Returns a part's weights."""
@@ -60,10 +60,10 @@ class Layers(Protocol):
     def rebuild(
         self, agent: Any, parts: dict[str, list[Any]], weights: dict[str, list[np.ndarray]]
     ) -> None:
-        """Makes an agent of parts, each a list of layers, and gives them weights."""
+        """Replaces an agent's parts, each a list of layers, and sets their weights."""
 
     def agent_to_optimize(self) -> Any:
-        """Returns as much of an agent as an optimizer may be made for."""
+        """Returns an agent that is complete enough to make an optimizer for."""
 
 
 def make_measuring(framework: ModuleType, layers: Layers) -> Callable[..., bytes]:
@@ -99,7 +99,7 @@ def measure(
         A `Measurement`.
     """
     shape = framework.OBS_SHAPE
-    env = SimpleNamespace(  # as much of the notebook's `env` as answers ask for
+    env = SimpleNamespace(  # the part of the notebook's `env` that answers use
         action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
     )
     try:
@@ -126,7 +126,7 @@ def measure_agent(
 ) -> Measurement:
     """Measures a fresh agent of the student's class.
 
-    Where the inputs hold what `_describe` said of another agent, it is made of that one's parts.
+    If the inputs hold another agent's description, this one is rebuilt from it.
     """
     agent = namespace["SimpleRecurrentAgent"](framework.OBS_SHAPE, N_ACTIONS)
     if any(name.startswith(DESCRIPTION) for name in inputs):
@@ -137,7 +137,7 @@ def measure_agent(
 
 
 def _rebuild(layers: Layers, agent: Any, inputs: Measurement) -> None:
-    """Makes an agent of another one's parts, as `_describe` tells of them."""
+    """Rebuilds an agent from the description that `_describe` made of another."""
     parts = json.loads(inputs[f"{DESCRIPTION}parts"].tobytes())
     built, weights = {}, {}
     for part in layers.PARTS:
@@ -148,19 +148,19 @@ def _rebuild(layers: Layers, agent: Any, inputs: Measurement) -> None:
 
 
 def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
-    """Makes a layer of a description that came out of a student's kernel, and may be anything."""
+    """Makes a layer from a description by a student's worker, which may be anything."""
     for key in layers.STANDARD[kind]:
         value = settings[key]
         numbers = value if isinstance(value, list) else [value]
         is_small = all(isinstance(n, int | float) and abs(n) <= MAX_SETTING for n in numbers)
-        # Keras would make an object of whatever a dictionary describes.
+        # Keras would make an object from any dictionary.
         if not (value is None or is_small or value in WORDS):
             raise ValueError(f"{kind} with {key} = {value!r}")
     return layers.class_of(kind)(**{key: settings[key] for key in layers.STANDARD[kind]})
 
 
 def _measure_this_agent(framework: ModuleType, agent: Any, inputs: Measurement) -> Measurement:
-    """Measures what forward gives in several situations; one that fails leaves an error."""
+    """Measures the outputs of forward in several situations; a failure leaves an error."""
     observations, others = inputs["observations"], inputs["other_observations"]
     generator = np.random.default_rng(int(inputs["seed"]))
     blank = agent.get_initial_state(len(observations))
@@ -201,7 +201,7 @@ def _outputs(
 def _cell_state(
     framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
 ) -> Measurement:
-    """What the LSTM cell itself gave back, where the agent has one that it calls."""
+    """Returns the state that the LSTM cell itself returned, if the agent calls one."""
     with framework.listening_to_cell(agent) as heard:
         if heard is None:
             return Measurement()
@@ -215,14 +215,14 @@ def _cell_state(
 def _gradients(
     framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
 ) -> Measurement:
-    """The largest gradient of each variable, -1 where none arrives."""
+    """Returns the largest gradient of each variable, -1 for none."""
     sizes = gradient_sizes(framework, agent, memory, observations)
     numbers = [-1.0 if size is None else size for _, size in sizes]
     return Measurement({"gradients": np.asarray(numbers, np.float32)})
 
 
 def _describe(layers: Layers, agent: Any) -> Measurement:
-    """Settings and weights of the agent's parts; nothing where they are not all there is."""
+    """Returns settings and weights of the agent's parts, or nothing if it has others, too."""
     parts = {part: getattr(agent, part, None) for part in layers.PARTS}
     if {id(part) for part in layers.parts_of(agent)} != {id(part) for part in parts.values()}:
         return Measurement()
@@ -300,5 +300,5 @@ def measure_optimizer(
         words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
         return Measurement(errors={"": words})
     path = framework.descend(optimizer, inputs["start"], n_updates=3)
-    # However many weights there are, three of them tell.
+    # Three weights are enough.
     return Measurement({"path": path[:, np.arange(3) % path.shape[1]]})

@@ -1,4 +1,4 @@
-"""Measures PyTorch answers: what PyTorch's layers are like; see `measure.py`."""
+"""Measures PyTorch answers: describes PyTorch's layers for `measure.py`."""
 
 import sys
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from checks import pytorch as framework
 
 
 class AnyAgent(nn.Linear):
-    """Has a layer of every name: optimizers may treat layers differently, whatever they are."""
+    """Has a layer of any name, since optimizers may treat layers differently."""
 
     def __init__(self):
         super().__init__(2, 1)
@@ -24,12 +24,12 @@ class AnyAgent(nn.Linear):
         except AttributeError:
             if name.startswith("_") or name in ("weight", "bias"):
                 raise
-            # Not by add_module, which asks first whether there is such a thing.
+            # Not with add_module, which first asks for an attribute of this name.
             return self._modules.setdefault(name, AnyLayer(name))
 
 
 class AnyLayer(nn.Linear):
-    """Has weights, and is no method."""
+    """Has weights, but cannot be called."""
 
     def __init__(self, name: str):
         super().__init__(2, 1)

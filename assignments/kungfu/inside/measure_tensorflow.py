@@ -1,4 +1,4 @@
-"""Measures TensorFlow answers: what Keras's layers are like; see `measure.py`."""
+"""Measures TensorFlow answers: describes Keras's layers for `measure.py`."""
 
 import sys
 from collections.abc import Iterable
