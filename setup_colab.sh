@@ -27,7 +27,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-# Each line's requirement, its distribution's name, and its module's where that is another.
+# Each line's requirement, its distribution's name, and its module's name if that differs.
 LINE = re.compile(r"^(([\w.-]+)[^#\n]*?) *(?:# import (\w+))?$", re.MULTILINE)
 NEEDED = [
     (requirement, distribution, module or distribution)

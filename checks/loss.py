@@ -116,7 +116,7 @@ def _check_loss(
 
 
 def _factor_problem(measured: np.ndarray, table: list, named: dict[float, str]) -> str:
-    """Explains a result that is right but for one factor; "" where it is not so."""
+    """Explains a result that is right except for a factor; "" if it is not."""
     k = factor(measured, table)
     if k is None:
         return ""
@@ -303,7 +303,7 @@ def _value_ends_problem(with_ends: LossMeasurement, on_returns: bool) -> str:
     right = (TOWARDS_TARGET_WITH_ENDS, TOWARDS_STRICT_TARGET)
     if on_returns:
         right = (TOWARDS_RETURN_WITH_ENDS,)
-    # Right but for a factor is another line's matter.
+    # A wrong factor is reported by the line of the value loss.
     if any(factor(moves, table) for table in right):
         return ""
     if factor(moves, TOWARDS_UNMASKED):

@@ -23,7 +23,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def no_trace(framework: ModuleType, namespace: dict[str, Any], **stand_ins: Any) -> Iterator[None]:
-    """Puts stand-ins into the notebook's globals, and all back as it was: random state too."""
+    """Puts stand-ins into the notebook's globals, then restores everything, random state too."""
     missing = object()
     before = {name: namespace.get(name, missing) for name in stand_ins}
     random_state, numpy_state = random.getstate(), np.random.get_state()

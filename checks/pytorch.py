@@ -53,7 +53,7 @@ def leaving_no_trace() -> Iterator[None]:
 
 @contextlib.contextmanager
 def listening_to_cell(agent: Any) -> Iterator[list | None]:
-    """Keeps each state (h, c) that the LSTM cell gives back; None if there is no telling which."""
+    """Keeps each state (h, c) that the LSTM cell returns; None if it is unclear which cell."""
     cells = [module for module in agent.modules() if isinstance(module, nn.LSTMCell)]
     if len(cells) != 1:  # an architecture of the student's own
         yield None
@@ -84,7 +84,7 @@ def gradient_sizes(agent: Any, run: Callable[[], Sequence[Any]]) -> list[tuple[s
 
 
 def compiled(function: Callable) -> Callable:
-    """Returns the function as it runs when it is played by and not learnt from."""
+    """Returns the function as it runs in play, without gradients."""
     return torch.no_grad()(function)
 
 

@@ -41,7 +41,7 @@ def as_pool_gives(array: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def leaving_no_trace() -> Iterator[None]:
-    """Runs everything line by line, where mistakes are found and explained; puts that back."""
+    """Runs everything eagerly, so that errors name their line; restores the setting."""
     eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
@@ -70,7 +70,7 @@ class _Listener:
 
 @contextlib.contextmanager
 def listening_to_cell(agent: Any) -> Iterator[list | None]:
-    """Keeps each state [h, c] that the LSTM cell gives back; None if there is no telling which."""
+    """Keeps each state [h, c] that the LSTM cell returns; None if it is unclear which cell."""
     cell = getattr(agent, "lstm_cell", None)
     if cell is None:  # an architecture of the student's own
         yield None
@@ -100,7 +100,7 @@ def gradient_sizes(agent: Any, run: Callable[[], Sequence[Any]]) -> list[tuple[s
 
 
 def compiled(function: Callable) -> Callable:
-    """Returns the function as it runs when it is not run line by line."""
+    """Returns the function as it runs when compiled."""
 
     def run(*arguments: Any) -> Any:
         tf.config.run_functions_eagerly(False)
@@ -178,7 +178,7 @@ def is_optimizer_class(value: Any) -> bool:
 
 
 def copy_optimizer(optimizer: Any) -> Any:
-    """Returns a fresh one with the same settings, None if they cannot be told."""
+    """Returns a new one with the same settings, or None if it does not tell them."""
     try:
         return type(optimizer).from_config(optimizer.get_config())
     except Exception:  # a schedule of the student's own, say, does not tell its settings

@@ -1,4 +1,4 @@
-"""Arrays of an enemy's making are equal to nothing, and proportional to nothing."""
+"""Hostile arrays are neither equal nor proportional to anything."""
 
 import numpy as np
 import pytest
