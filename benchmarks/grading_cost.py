@@ -33,7 +33,6 @@ from grading.grade import Grader
 from grading.worker import Worker
 
 N_RUNS = 5
-GOAL = 1.5  # student_side_ratio
 SEED = 0
 
 SAVE_WEIGHTS = """

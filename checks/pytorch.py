@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-NAME = "PyTorch"
 OPTIMIZER, OPTIMIZERS = "opt", "torch.optim"
 POLICY = "probas and logprobas"
 OBS_SHAPE = (1, 42, 42)

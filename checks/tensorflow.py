@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-NAME = "TensorFlow"
 OPTIMIZER, OPTIMIZERS = "optimizer", "keras.optimizers"
 POLICY = "policy and log_policy"
 OBS_SHAPE = (42, 42, 4)
