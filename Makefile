@@ -9,7 +9,7 @@ NOTEBOOK ?= solutions/kungfu_a2c_$(TRACK).ipynb
 MINUTES ?=
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 
 VENV := .venv
@@ -48,8 +48,12 @@ test: $(VENV)/.test chromium bubblewrap ## run the project's own checks and test
 	@# First what fills process tables and watches the clock, by itself. Of the rest, who is done
 	@# takes over half of what another still has to do: nobody waits for the longest module.
 	$(PYTEST) -m alone --junit-xml=build/tests-alone.xml
-	$(PYTEST) -m "not alone" --junit-xml=build/tests.xml \
+	$(PYTEST) -m "not alone and not long" --junit-xml=build/tests.xml \
 		--numprocesses logical --maxprocesses 4 --dist worksteal
+
+.PHONY: test-long
+test-long: $(VENV)/.test bubblewrap ## grade the whole corpus, and what else takes long [over an hour]
+	$(PYTEST) -m long --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: train
 train: $(VENV)/.train $(VENV)/.runtime-$(TRACK) ## train the solution's agent until it passes [or MINUTES=number]

@@ -26,9 +26,12 @@ from unittest import mock
 import numpy as np
 
 import checks
+import checks.agent
 import checks.arrays
+import checks.entropy
 import checks.loss
-from assignments.kungfu import agent, loss
+import checks.terms
+from assignments.kungfu import agent
 from assignments.kungfu.tracks import HERE
 from assignments.kungfu.tracks import TENSORFLOW as TRACK
 from assignments.kungfu.variants import Variant
@@ -172,7 +175,8 @@ def measure_visible() -> Row:
     def watched(measured: np.ndarray, *tables: list, **settings: float) -> bool:
         is_equal = is_close(measured, *tables, **settings)
         nearest = min(difference(measured, np.asarray(table)) for table in tables)
-        (equal if is_equal else different).append((nearest, variant))
+        tolerance = settings.get("tolerance", checks.arrays.TOLERANCE)
+        (equal if is_equal else different).append((nearest, tolerance, variant))
         return is_equal
 
     for variant in [*RIGHT, REPHRASED, *WRONG]:
@@ -180,16 +184,18 @@ def measure_visible() -> Row:
             namespace = run_cells("loss", _sources(variant))
             with (
                 mock.patch.object(checks.loss, "is_close", watched),
+                mock.patch.object(checks.terms, "is_close", watched),
+                mock.patch.object(checks.entropy, "is_close", watched),
                 mock.patch.object(checks.arrays, "is_close", watched),
                 contextlib.redirect_stdout(io.StringIO()),
                 contextlib.suppress(checks.CheckFailed),
             ):
                 checks.check_loss(namespace)
-    spread = max(size for size, variant in equal if variant not in WRONG)
-    nearest, mutant = min(
-        (pair for pair in different if pair[1] in WRONG), key=lambda pair: pair[0]
+    spread = max(size for size, _, variant in equal if variant not in WRONG)
+    nearest, tolerance, mutant = min(
+        (one for one in different if one[2] in WRONG), key=lambda one: one[0] / one[1]
     )
-    return Row("checks.check_loss", spread, nearest, mutant.name, (checks.arrays.TOLERANCE,))
+    return Row("checks.check_loss", spread, nearest, mutant.name, (tolerance,))
 
 
 # ------------------------------------------------------------------------------------- comparisons
@@ -260,12 +266,11 @@ def _row(exercise: str, part: Part, measured: dict[tuple[int, int], Measured]) -
             if name in wrong - losing:
                 continue
             tolerances |= _tolerances(part, arrays, solution)
+            if name not in losing:
+                spread = max(spread, _evidence_difference(part, arrays, solution))
+                continue
             with contextlib.suppress(KeyError):  # a mutant of which nothing could be measured
-                size = _evidence_difference(part, arrays, solution)
-                if name in losing:
-                    mutants.append((size, name))
-                else:
-                    spread = max(spread, size)
+                mutants.append((_evidence_difference(part, arrays, solution), name))
     nearest, mutant = min((m for m in mutants if m[0] > 0), default=(None, ""))
     return Row(f"{exercise}/{part.name}", spread, nearest, mutant, tuple(sorted(tolerances)))
 
@@ -287,8 +292,9 @@ def _tolerances(part: Part, arrays: Measurement, solution: Measurement) -> set[f
     with (
         mock.patch.object(judge, "is_close", watched),
         mock.patch.object(checks.arrays, "is_close", watched),
-        mock.patch.object(agent, "is_close", watched),
-        mock.patch.object(loss, "is_close", watched),
+        mock.patch.object(checks.terms, "is_close", watched),
+        mock.patch.object(checks.entropy, "is_close", watched),
+        mock.patch.object(checks.agent, "is_close", watched),
     ):
         judge.judge([part], arrays, [solution])
     return used

@@ -1,10 +1,11 @@
-"""What every part of every exercise is worth, and playing: the only place that says so."""
+"""What every part of every exercise is about and worth, and playing."""
 
 PLAYING = "play"
 POINTS = {
     "agent": {
-        "logits": 5,
-        "state_value": 5,
+        "logits": 4,
+        "state_value": 4,
+        "heads": 2,
         "new_state": 5,
         "games_apart": 1,
         "gradients": 3,
@@ -29,4 +30,33 @@ POINTS = {
     },
     "optimizer": {"descent": 10},
     PLAYING: {PLAYING: 20},
+}
+TITLES = {
+    "agent": {
+        "logits": "the actor's logits",
+        "state_value": "the critic's value",
+        "heads": "the heads read the cell's output, not its state",
+        "new_state": "the memory for the next tick",
+        "games_apart": "each game on its own",
+        "gradients": "every weight learns",
+        "agreement": "it plays as forward says",
+    },
+    "loss": {
+        "value_loss": "value loss: V(s_t) is pulled to its target",
+        "semi_gradient": "value loss: its target is a constant",
+        "advantage": "policy: the advantage",
+        "policy_gradient": "policy: log π times the advantage, maximised",
+        "constant_advantage": "policy: the advantage is a constant",
+        "entropy_value": "entropy: its value",
+        "entropy_gradient": "entropy: its gradient",
+        "value_ends": "episode ends in the value's target",
+        "policy_ends": "episode ends in the returns",
+        "memory_passed": "memory: from tick to tick",
+        "memory_gradient": "memory: gradients through time",
+        "memory_reset": "memory: wiped when a game is over",
+        "weights": "the weights of the terms",
+        "returned": "the loss that comes back",
+        "step": "one step, by this rollout's gradients",
+    },
+    "optimizer": {"descent": "an optimizer that goes downhill"},
 }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from checks.frameworks import find_adapter
+from checks.measuring import find_optimizer
 from checks.notebook import Sheet, require
 
 
@@ -20,7 +21,7 @@ def check_ready_to_train(namespace: dict[str, Any]) -> None:
     """
     sheet = Sheet("Before training")
     framework = find_adapter(namespace)
-    names = "agent", "pool", framework.OPTIMIZER
+    names = "agent", "pool", find_optimizer(framework, namespace)
     require(namespace, sheet, *names, "train_on_rollout")
     agent, pool, optimizer = (namespace[name] for name in names)
     sheet.add(

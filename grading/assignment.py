@@ -19,7 +19,8 @@ import numpy as np
 from grading import UsageError
 from grading.files import UnreadableError
 from grading.inside.measurement import Measurement
-from grading.submission import Template, read_template
+from grading.run_all import NotebookRun, run_cells
+from grading.submission import RunCell, Template, read_template
 from grading.worker import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,21 @@ Arrays = Mapping[str, np.ndarray]
 
 class AssignmentError(UsageError):
     """An assignment contradicts itself; the message says what was found and expected."""
+
+
+class Explained(str):
+    """Why a part fails, with a hint that explains it whatever else the answer does.
+
+    Attributes:
+        hint: what to tell the student.
+    """
+
+    hint: str
+
+    def __new__(cls, message: str, hint: str) -> "Explained":
+        explained = super().__new__(cls, message)
+        explained.hint = hint
+        return explained
 
 
 @dataclass(frozen=True)
@@ -41,11 +57,11 @@ class Part:
         points: what it is worth.
         judge: takes the measurements of the submission and of each accepted solution, which include
             the inputs as `inputs/NAME`; returns why the part fails, "" if it passes. An exception
-            counts as a failure, too.
+            counts as a failure, too. An `Explained` message needs no mutant to find its hint.
         evidence: returns the arrays that the verdict is based on. Two wrong answers make the same
             mistake in this part if these are equal. May raise KeyError if nothing was measured.
-        is_given: whether the student's notebook already contains it. Students whose template left
-            it out lose no points.
+        may_be_left_out: whether other templates of the homework neither give it nor ask for it.
+            Students of these lose no points by it.
     """
 
     name: str
@@ -53,7 +69,7 @@ class Part:
     points: float
     judge: Callable[[Measurement, Sequence[Measurement]], str]
     evidence: Callable[[Measurement], Sequence[np.ndarray]]
-    is_given: bool = False
+    may_be_left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,8 @@ class Exercise:
             solution in the submission's place, or nothing if that is impossible. By default, the
             solution gets the same inputs as every submission.
         fit: an alternative measurement.
+        remark: takes the measurements of a submission; returns a remark for the teacher that costs
+            nothing, or "".
     """
 
     name: str
@@ -96,6 +114,7 @@ class Exercise:
     inputs: Callable[[np.random.Generator], Arrays]
     tailor: Callable[[Arrays, Measurement], Arrays] | None = None
     fit: Fit | None = None
+    remark: Callable[[Measurement], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,8 @@ class Stage:
 
     Attributes:
         sources: the code that defines the answer, in order.
+        cells: if not empty, the notebook's cells, which run as a whole instead.
+        prepare: what to call before they do; see `Assignment.prepare`.
         attachment: the file handed in with the notebook.
         seed: the seed of everything that the trial draws.
         start_worker: starts a fresh worker with this time limit in seconds, for all calls together.
@@ -142,9 +163,18 @@ class Stage:
     """
 
     sources: Sequence[str]
+    cells: Sequence[RunCell] = ()
+    prepare: str = ""
     attachment: Path
     seed: int
     start_worker: Callable[[float], Worker]
+
+    def define_in(self, worker: Worker) -> list[str] | None:
+        """Returns the code to run in a worker; None if the notebook has run there instead."""
+        if not self.cells:
+            return [*self.sources]
+        run_cells(NotebookRun(worker), self.cells, self.prepare)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +226,13 @@ class Assignment:
         exercises: in the notebook's order.
         variants: right answers and mutants.
         trials: further tests of whole answers.
+        templates: names of other templates that students may have filled in, and that leave out
+            some of what this one gives; see `Part.may_be_left_out`.
         given: ids of the solution's cells whose imports and definitions answers may use.
         inside: files and folders that workers can import; they must not contain answers.
         measure: the function that measures an answer, as `module:function`, in a module of `inside`
             or `grading/inside/`. The default, in `grading/inside/functions.py`, is an example.
+        prepare: a function called before a whole notebook runs, as `module:function`.
         requires: modules that must be installed.
         environment: environment variables of every worker.
         hidden: installed packages that no answer needs and that could help students to cheat.
@@ -214,9 +247,11 @@ class Assignment:
     exercises: tuple[Exercise, ...]
     variants: Sequence[Variant] = ()
     trials: tuple[Trial, ...] = ()
+    templates: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     inside: tuple[Path, ...] = ()
     measure: str = "functions:measure"
+    prepare: str = ""
     requires: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()

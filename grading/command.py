@@ -36,6 +36,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--reports", type=Path, metavar="FOLDER", help="write reports for each notebook"
     )
+    parser.add_argument(
+        "--template",
+        default="",
+        metavar="NAME",
+        help="the submissions were made from this other template; what it leaves out is free",
+    )
     parser.add_argument("--seed", type=int, help="repeat a grading by its seed")
     parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap (risky)")
     parser.set_defaults(run=_run)
@@ -55,7 +61,8 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     require_sandbox(arguments.no_sandbox)
     codes = []
-    with Grader(arguments.seed, not arguments.no_sandbox) as grader:
+    sandboxed = not arguments.no_sandbox
+    with Grader(arguments.seed, sandboxed, template=arguments.template) as grader:
         for path, name in submissions:
             try:
                 report = grader.grade(path, attachment)

@@ -8,10 +8,11 @@ import itertools
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 PLACEHOLDER = re.compile(r"<YOUR CODE(?:: [^<>\n]*)?>")
+OPEN = "YOUR_CODE"  # stands where a gap is open, so that the rest can run; nothing defines it
 EXERCISE = re.compile(r"# Exercise: ([a-z][a-z0-9-]*)")
 
 _MARKER = re.compile(r"# YOUR CODE(?P<lines> \(lines\))?(?:: (?P<hint>\S.*))?")
@@ -96,6 +97,66 @@ def cut(source: str, gaps: list[Gap]) -> str:
     return source
 
 
+def fill(source: str) -> str:
+    """Makes a student's cell with open gaps Python, which fails in those that it comes to."""
+    return PLACEHOLDER.sub(OPEN, source)
+
+
+def leave_open(source: str, targets: Collection[str]) -> str:
+    """Opens gaps of a solution cell, or values that were given, so that it fails there only.
+
+    Args:
+        source: the solution's cell.
+        targets: what the assignments assign to, as `ast.unparse` writes it, or "return"; "" for all
+            gaps of whole statements.
+    """
+    gaps = find_gaps(source)
+    spans = [(gap.start, gap.end) for gap in gaps if target_of(source, gap) in targets]
+    hidden = {target_of(source, gap) for gap in gaps}
+    given = [value for name, value in _assignments(source) if name in {*targets} - hidden]
+    spans += [(_start(source, value), _end(source, value)) for value in given]
+    for start, end in sorted(spans, reverse=True):
+        source = source[:start] + OPEN + source[end:]
+    return source
+
+
+def _start(source: str, node: ast.expr) -> int:
+    return _offset_of_bytes(source, node.lineno, node.col_offset)
+
+
+def _end(source: str, node: ast.expr) -> int:
+    return _offset_of_bytes(source, node.end_lineno, node.end_col_offset)
+
+
+def _offset_of_bytes(source: str, line: int, column: int) -> int:
+    before = source.split("\n")[line - 1].encode()[:column]
+    return _offset(source, (line, len(before.decode())))
+
+
+def targets_of(source: str) -> set[str]:
+    """Returns what the assignments of a cell assign to, and "" for its other statements."""
+    return {"", *(name for name, _ in _assignments(source))}
+
+
+def _assignments(source: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yields what each assignment assigns to, or "return", and the value."""
+    for node in ast.walk(_parse(source)):
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            (target, *_) = getattr(node, "targets", None) or [node.target]
+            parts = target.elts if isinstance(target, ast.Tuple) else [target]
+            yield ", ".join(map(ast.unparse, parts)), node.value
+        elif isinstance(node, ast.Return) and node.value:
+            yield "return", node.value
+
+
+def target_of(source: str, gap: Gap) -> str:
+    """Returns what a gap's assignment assigns to, "" for a gap of whole statements."""
+    if gap.is_bare:
+        return ""
+    before = source[source.rfind("\n", 0, gap.start) + 1 : gap.start]
+    return re.sub(r"\s*\W?=\s*$", "", before).strip()
+
+
 def check_cut(source: str, gaps: list[Gap], student: str) -> list[tuple[int, str]]:
     """Proves that an exercise has gaps, that they can be found, and that the rest is unchanged.
 
@@ -115,7 +176,7 @@ def check_cut(source: str, gaps: list[Gap], student: str) -> list[tuple[int, str
     if len(kept) != len(gaps) + 1 or restored != source:
         return [(1, "the gaps cannot be told from other text that looks like one")]
     try:
-        _parse(PLACEHOLDER.sub("YOUR_CODE", student))
+        _parse(fill(student))
     except SourceError as error:
         return error.problems
     # Hints go when students fill a gap: then its line and the two around it are what is known.

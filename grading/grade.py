@@ -17,19 +17,26 @@ from pathlib import Path
 
 import numpy as np
 
+from grading import UsageError
 from grading.assignment import Arrays, Assignment, Exercise, Stage, Trial, Variant, all_assignments
 from grading.files import find_attachment
-from grading.inside.measurement import Measurement, MeasurementError
+from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, MeasurementError
 from grading.judge import excuse, judge, with_shapes_of
 from grading.reader import Reader, Reading
 from grading.reference import GraderError, Reference, differs, run_measuring, with_inputs
 from grading.results import Check, ExerciseResult, Report
+from grading.run_all import run_notebook
 from grading.sandbox import SLOTS, Sandbox, Unsandboxed, why_unavailable
 from grading.submission import Answer, Submission
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
 START_ATTEMPTS = 3
-FOREIGN = "made from another template; parts that it leaves out cost nothing"
+LEFT_OUT = "left out, since it fails"
+AS_A_WHOLE = "judged on the names that the whole notebook made, run from the top"
+EXCUSED = "graded as made from the template {}: parts that it leaves out cost nothing"
+FOREIGN = (
+    "it looks as if made from another template: with --template {} what that leaves out is free"
+)
 
 
 class Grader(contextlib.AbstractContextManager):
@@ -40,6 +47,11 @@ class Grader(contextlib.AbstractContextManager):
         sandboxed: whether student code runs in bubblewrap.
         limits: for every worker that runs student code.
         assignments: those that submissions may answer; by default, all of the project's.
+        template: the template that submissions were made from, if it is not the assignment's own;
+            see `Assignment.templates`.
+
+    Raises:
+        UsageError: no assignment knows the template.
     """
 
     def __init__(
@@ -48,10 +60,16 @@ class Grader(contextlib.AbstractContextManager):
         sandboxed: bool = True,
         limits: Limits | None = None,
         assignments: Sequence[Assignment] | None = None,
+        template: str = "",
     ):
         self.seed = secrets.randbits(53) if seed is None else seed
         self.assignments = all_assignments() if assignments is None else tuple(assignments)
         self.limits = limits or Limits()
+        self.template = template
+        known = {name for assignment in self.assignments for name in assignment.templates}
+        if template and template not in known:
+            expected = ", ".join(sorted(known)) or "none, as there is no other"
+            raise UsageError(f"there is no template {template!r}, expected {expected}")
         self._sandbox = Sandbox if sandboxed else Unsandboxed
         # Processes are limited by account: graders that run side by side should not share one.
         self._slot = 2 * secrets.randbelow(SLOTS // 2)
@@ -122,10 +140,18 @@ class Grader(contextlib.AbstractContextManager):
         assignment: Assignment,
         limits: Limits,
         for_student: bool = True,
+        is_playing: bool = True,
     ) -> Worker:
         """Starts a worker that can import the assignment's `inside` modules.
 
         No student code can make this fail. Students' workers have an account of their own.
+
+        Args:
+            cleanup: stops the worker at the end.
+            assignment: the assignment.
+            limits: what the worker may use.
+            for_student: whether student code runs in it.
+            is_playing: whether what could help students to cheat is hidden.
 
         Raises:
             GraderError: the worker does not start, or a required module is not installed.
@@ -135,7 +161,11 @@ class Grader(contextlib.AbstractContextManager):
                 raise GraderError(f"{assignment.name} needs {module}, which is not installed")
         sandbox = self._sandbox(
             slot=self._slot + for_student,
-            hidden=[folder for name in assignment.hidden for folder in package_folders(name)],
+            hidden=[
+                folder
+                for name in assignment.hidden * is_playing
+                for folder in package_folders(name)
+            ],
             environment=dict(assignment.environment),
         )
         for attempt in range(START_ATTEMPTS):
@@ -180,21 +210,27 @@ class _Grading:
         self._attachment = attachment
         self._submission = submission
         self._reference = grader.reference(assignment)
+        self._is_excused = grader.template in assignment.templates
 
     def report(self) -> Report:
         submission, answers = self._submission, self._submission.answers
-        results = {
-            exercise.name: _ungradable(exercise, answers[exercise.name].problem)
-            for exercise in self._assignment.exercises
-        }
-        for name, measured in self._measure_answers().items():
-            results[name], *fitted = [self._judge(answers[name], one) for one in measured]
-            if fitted and fitted[0].points >= max(results[name].points, 1):
-                results[name] = fitted[0]
-                self._note_fit(self._assignment.exercise(name), results)
+        results = self._judge_all(self._measure_answers())
+        doubtful = [
+            name
+            for name, result in results.items()
+            # Gaps that are all open are open in the notebook, too.
+            if _is_doubtful(result) and not (answers[name].state == "open" and result.reason)
+        ]
+        remarks = []
+        if doubtful and submission.cells:
+            for name, result in self._judge_run(doubtful, remarks).items():
+                if _is_better(result, results[name]):
+                    results[name] = replace(result, remarks=(*result.remarks, AS_A_WHOLE))
         video = None
         for trial in self._assignment.trials:
-            results[trial.name], shown = self._run_trial(trial, answers[trial.exercise])
+            as_a_whole = AS_A_WHOLE in results[trial.exercise].remarks
+            answer = answers[trial.exercise]
+            results[trial.name], shown = self._run_trial(trial, answer, as_a_whole)
             video = video or shown
         return Report(
             assignment=self._assignment.name,
@@ -203,9 +239,64 @@ class _Grading:
             protection=self._grader.protection,
             exercises=tuple(results.values()),
             reason=submission.problem,
-            remarks=(*submission.remarks, *[FOREIGN] * submission.is_foreign),
+            remarks=(*submission.remarks, *self._on_template(), *remarks),
             video=video,
         )
+
+    def _on_template(self) -> list[str]:
+        if self._is_excused:
+            return [EXCUSED.format(self._grader.template)]
+        if self._submission.is_foreign and self._assignment.templates:
+            return [FOREIGN.format(" or ".join(self._assignment.templates))]
+        return []
+
+    def _judge_all(
+        self, measured: Mapping[str, list[Measurement | str]]
+    ) -> dict[str, ExerciseResult]:
+        """Judges all exercises, those that were not measured, too."""
+        results = {}
+        for exercise in self._assignment.exercises:
+            name, answer = exercise.name, self._submission.answers[exercise.name]
+            if name not in measured:
+                results[name] = _ungradable(exercise, answer.problem)
+                continue
+            results[name], *fitted = [self._judge(answer, one) for one in measured[name]]
+            if fitted and fitted[0].points >= max(results[name].points, 1):
+                results[name] = fitted[0]
+                self._note_fit(exercise, results)
+        return results
+
+    def _judge_run(self, names: Sequence[str], remarks: list[str]) -> dict[str, ExerciseResult]:
+        """Runs the whole notebook, and judges some exercises by the names that it made.
+
+        Args:
+            names: the exercises.
+            remarks: gets what the run skipped, interrupted, or saw fail.
+        """
+        with contextlib.ExitStack() as workers:
+            run = run_notebook(
+                self._submission.cells,
+                lambda limits: self._grader.start_worker(
+                    workers, self._assignment, limits, is_playing=False
+                ),
+                self._grader.limits,
+                self._assignment.prepare,
+            )
+            remarks.append("; ".join(["the whole notebook ran as well", *run.notes]))
+            measured: dict[str, list[Measurement | str]] = {}
+            for exercise in self._assignment.exercises:
+                if not run.worker.is_alive:
+                    break
+                if exercise.name in names:
+                    measured[exercise.name] = [
+                        _read_measurement(
+                            run_measuring(run.worker, self._assignment, exercise, None, inputs)
+                        )
+                        for inputs in self._all_inputs(exercise, measured)
+                    ]
+        there = {name: found for name, found in measured.items() if not _is_absent(found[0])}
+        results = self._judge_all(there)
+        return {name: results[name] for name in there}
 
     def _measure_answers(self) -> dict[str, list[Measurement | str]]:
         """Measures complete answers in one worker, which is replaced after an answer kills it.
@@ -218,7 +309,7 @@ class _Grading:
         with contextlib.ExitStack() as workers:
             worker = None
             for answer in self._submission.answers.values():
-                if answer.state != "complete":
+                if not answer.sources:
                     continue
                 exercise = self._assignment.exercise(answer.exercise)
                 measured[exercise.name] = []
@@ -248,9 +339,11 @@ class _Grading:
             return ExerciseResult(exercise.name, tuple(checks), remarks=answer.remarks)
         measured = with_inputs(measured, self._reference.inputs(exercise))
         result = judge_exercise(self._reference, exercise, measured)
+        if answer.state == "open" and not result.points:
+            return replace(_ungradable(exercise, answer.problem), remarks=answer.remarks)
         checks = result.checks
-        if self._submission.is_foreign:
-            checks = excuse(checks, {part.name for part in exercise.parts if part.is_given})
+        if self._is_excused:
+            checks = excuse(checks, {part.name for part in exercise.parts if part.may_be_left_out})
         return replace(result, checks=tuple(checks), remarks=(*answer.remarks, *result.remarks))
 
     def _note_fit(self, exercise: Exercise, results: dict[str, ExerciseResult]) -> None:
@@ -258,16 +351,18 @@ class _Grading:
         fit = exercise.fit
         fitted, other = results[exercise.name], results[fit.exercise]
         results[exercise.name] = replace(fitted, remarks=(*fitted.remarks, fit.remark))
-        if self._submission.is_foreign:
+        if self._is_excused:
             excused = tuple(excuse(other.checks, fit.excuses))
             results[fit.exercise] = replace(other, checks=excused)
 
-    def _run_trial(self, trial: Trial, answer: Answer) -> tuple[ExerciseResult, bytes | None]:
-        """Runs a trial of an answer; returns its result and its video."""
+    def _run_trial(
+        self, trial: Trial, answer: Answer, as_a_whole: bool
+    ) -> tuple[ExerciseResult, bytes | None]:
+        """Runs a trial of an answer, cut out or in its notebook; returns its result and video."""
         attachment, looked_for = self._attachment, ""
         if attachment is None:
             attachment, looked_for = find_attachment(self._path, trial.attachment)
-        if answer.state != "complete" or attachment is None:
+        if (answer.state != "complete" and not as_a_whole) or attachment is None:
             reason = f"there is no {trial.exercise} to {trial.name}"
             if attachment is None:
                 reason = f"{trial.missing}; looked for {looked_for}"
@@ -277,6 +372,8 @@ class _Grading:
         with contextlib.ExitStack() as workers:
             stage = Stage(
                 sources=answer.sources,
+                cells=self._submission.cells if as_a_whole else (),
+                prepare=self._assignment.prepare,
                 attachment=attachment,
                 seed=int(seed.integers(2**63)),
                 start_worker=lambda seconds: self._grader.start_worker(
@@ -294,21 +391,75 @@ def judge_exercise(
     reference: Reference, exercise: Exercise, measured: Measurement
 ) -> ExerciseResult:
     """Judges the measurement of an answer, and explains its mistakes."""
+    if UNGRADABLE in measured.errors:
+        return _ungradable(exercise, measured.errors[UNGRADABLE])
+    unfinished = measured.unfinished
+    if unfinished and reference.gaps_of(exercise) - {""} <= unfinished.keys():  # nothing was done
+        return _ungradable(exercise, next(iter(unfinished.values())))
     accepted = reference.accepted(exercise, measured)
     if not exercise.tailor:
         measured = with_shapes_of(measured, accepted[0])
     checks = judge(exercise.parts, measured, accepted)
-    remarks = ()
+    checks, lost = _charge_unfinished(reference, exercise, measured, checks)
+    remarks = [f"{LEFT_OUT}: {note}" for note in measured.notes]
     if exercise.tailor and not accepted:
-        remarks = (
-            "judged by its properties: the solution cannot be rebuilt from the answer's parts",
+        remarks.append(
+            "judged by its properties: the solution cannot be rebuilt from the answer's parts"
         )
     elif exercise.tailor and differs(exercise, checks, measured, accepted):
-        remarks = (
-            "judged by its properties: the solution rebuilt from the answer's parts differs",
+        remarks.append(
+            "judged by its properties: the solution rebuilt from the answer's parts differs"
         )
-    checks = reference.explain(exercise, checks, measured, accepted)
-    return ExerciseResult(exercise.name, tuple(checks), remarks=remarks)
+    if exercise.remark and (remark := exercise.remark(measured)):
+        remarks.append(remark)
+    others = [check for check in checks if check.name not in lost]
+    hints = reference.explain(exercise, others, measured, accepted)
+    explained = {check.name: check for check in hints}
+    checks = [explained.get(check.name, check) for check in checks]
+    return ExerciseResult(exercise.name, tuple(checks), remarks=tuple(remarks))
+
+
+def _charge_unfinished(
+    reference: Reference, exercise: Exercise, measured: Measurement, checks: Sequence[Check]
+) -> tuple[list[Check], set[str]]:
+    """Takes the points of what depends on gaps that are open, or in which the answer fails.
+
+    Returns:
+        The checks, and the names of those that depend on a gap.
+    """
+    lost: dict[str, Check] = {}
+    for gap in sorted(reference.unfinished_gaps(exercise, measured)):
+        depending = reference.lost_by(exercise, gap)
+        words = measured.unfinished[gap]
+        hint = reference.explain_failure(exercise, gap, words, depending)
+        for check in checks:
+            if check.name in depending and check.name not in lost:
+                lost[check.name] = replace(check, points=0, message=words, hint=hint)
+                words = f"it depends on {gap or 'these lines'}, see above"
+    return [lost.get(check.name, check) for check in checks], set(lost)
+
+
+def _is_absent(measured: Measurement | str) -> bool:
+    """Says whether an answer's names were not there to be measured."""
+    return isinstance(measured, Measurement) and ABSENT in measured.errors
+
+
+def _is_doubtful(result: ExerciseResult) -> bool:
+    """Says whether a second look could be better for the student."""
+    return result.points < result.maximum or _n_left_out(result) > 0
+
+
+def _is_better(second: ExerciseResult, first: ExerciseResult) -> bool:
+    """Says whether a second look at the same answer replaces the first one."""
+    if second.points != first.points:
+        return second.points > first.points
+    if first.reason or second.reason:  # what cannot be measured is accused of nothing
+        return not first.reason
+    return _n_left_out(second) < _n_left_out(first)
+
+
+def _n_left_out(result: ExerciseResult) -> int:
+    return sum(note.startswith(LEFT_OUT) for note in result.remarks)
 
 
 def _ungradable(exercise: Exercise, reason: str) -> ExerciseResult:

@@ -45,8 +45,8 @@ def judge(
             message = measured.first_error or "the result does not have the right shape"
         except Exception:  # the student's arrays may hold anything
             message = "the result cannot be judged: its shapes do not fit"
-        points = 0 if message else part.points
-        checks.append(Check(part.name, part.title, points, part.points, message))
+        points, hint = 0 if message else part.points, getattr(message, "hint", "")
+        checks.append(Check(part.name, part.title, points, part.points, str(message), hint))
     return checks
 
 
@@ -72,15 +72,22 @@ def same_mistake(
     part: Part, measured: Measurement, mutant: Measurement, accepted: Sequence[Measurement]
 ) -> bool:
     """Says whether a mutant fails a part in exactly the same way as the submission."""
-    errors = [each.first_error.partition(" (at ")[0] for each in (measured, mutant)]
-    if any(errors):  # compared without the student's own line
+    errors = [without_line(each.first_error) for each in (measured, mutant)]
+    if any(errors):
         return errors[0] == errors[1]
+    if {*map(without_line, mutant.notes)} - {*map(without_line, measured.notes)}:
+        return False
     ours, theirs = _evidence(part, measured), _evidence(part, mutant)
     if ours is None or theirs is None:
         return ours is theirs
     return bool(part.judge(mutant, accepted)) and all(
         is_close(a, b, tolerance=10 * TOLERANCE) for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def without_line(words: str) -> str:
+    """Returns the words on an error without the student's own line."""
+    return words.partition(" (at ")[0]
 
 
 def _evidence(part: Part, measured: Measurement) -> Sequence[np.ndarray] | None:

@@ -31,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--grading-reports", type=Path, metavar="FOLDER", help="write reports for each submission"
     )
     group.addoption(
+        "--grading-template",
+        default="",
+        metavar="NAME",
+        help="the submissions were made from this other template",
+    )
+    group.addoption(
         "--no-sandbox", action="store_true", help="run student code without bubblewrap (risky)"
     )
 
@@ -55,7 +61,14 @@ class GradingSession:
 
     def __init__(self, config: pytest.Config):
         self.option, self.root = config.option, config.rootpath
-        self.grader = Grader(self.option.grading_seed, not self.option.no_sandbox)
+        try:
+            self.grader = Grader(
+                self.option.grading_seed,
+                not self.option.no_sandbox,
+                template=self.option.grading_template,
+            )
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
         self.reports: dict[Path, Report] = {}
         self.has_failed = False
 

@@ -13,6 +13,7 @@ from grading.notebook import MAX_FILE, read_code_cells
 from grading.sandbox import Sandbox
 from grading.submission import (
     Answer,
+    RunCell,
     Submission,
     Template,
     choose_template,
@@ -112,4 +113,5 @@ def _from_json(data: bytes) -> Reading:
 
     fields, number = json.loads(data)
     answers = {name: Answer(**tupled(answer)) for name, answer in fields["answers"].items()}
-    return Reading(Submission(**tupled(fields) | {"answers": answers}), number)
+    cells = tuple(RunCell(*cell) for cell in fields["cells"])
+    return Reading(Submission(**tupled(fields) | {"answers": answers, "cells": cells}), number)

@@ -25,17 +25,20 @@ Submissions are hostile, so they are read in a process with limited time and mem
 
 import ast
 import bisect
+import contextlib
 import re
 import symtable
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from IPython.core import inputtransformer2
 
 from grading.files import UnreadableError
-from grading.gaps import EXERCISE
+from grading.gaps import EXERCISE, fill
 from grading.notebook import CodeCell, read_code_cells
 
 MAX_MAGICS = 20  # in a cell
@@ -45,6 +48,14 @@ _HEADING = re.compile(rf"^{EXERCISE.pattern}\b", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import|from) .*", re.MULTILINE)
 _GAP = re.compile(r"[^#]*<YOUR CODE")
 _SKIPPED_MAGICS = re.compile(r"(?:\s*%%(?:time|capture)\b.*)*")
+# Syntax that came with a version of Python: the version, what an older one says of it, and how it
+# looks in a line.
+_NEWER = (
+    ("3.12", "f-string|line continuation|unterminated", r"""\b(?:[fF][rR]?|[rR][fF])["']"""),
+    ("3.12", "", r"^\s*(?:def|class)\s+\w+\[|^\s*type\s+\w+.*="),
+    ("3.14", "", r"""\b[tT]["']|^\s*except\s+\w+\s*,"""),
+)
+_SLOW = re.compile(r"(?:\s*%%.*\n)*\s*# Slow:")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
@@ -127,7 +138,8 @@ class Answer:
         state: `complete`, `open` (gaps are left), `broken` (not Python) or `missing`.
         problem: why it is not complete.
         cell_number: the cell that counts, from 1; 0 if there is none.
-        source: the code of that cell to run, each line in its place; empty unless complete.
+        source: the code of that cell to run, each line in its place; empty if it is broken or
+            missing. A gap that is open fails when it runs.
         helpers: code to run before, piece by piece. If a piece fails, such as the import of a
             missing package, the rest still runs: it may not matter.
         support: given imports and definitions that it reads, to be run first.
@@ -145,10 +157,24 @@ class Answer:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The code to run, in order; empty unless the answer is complete."""
+        """The code to run, in order; empty if there is none."""
         if not self.source:
             return ()
         return (*self.support, *self.helpers, self.source)
+
+
+class RunCell(NamedTuple):
+    """A code cell of a notebook that runs as a whole.
+
+    Attributes:
+        number: its number in the notebook, from 1.
+        source: its source; the gaps of an answer are replaced, see `gaps.fill`.
+        is_slow: whether it begins with `# Slow:`, so that nobody runs it without need.
+    """
+
+    number: int
+    source: str
+    is_slow: bool
 
 
 @dataclass(frozen=True)
@@ -157,6 +183,7 @@ class Submission:
 
     Attributes:
         answers: the answers by the names of their exercises.
+        cells: all code cells, in order.
         remarks: notes for the teacher.
         is_foreign: whether it was made from another template: no cell, heading or id in it belongs
             to this assignment.
@@ -164,6 +191,7 @@ class Submission:
     """
 
     answers: dict[str, Answer]
+    cells: tuple[RunCell, ...] = ()
     remarks: tuple[str, ...] = ()
     problem: str = ""
     is_foreign: bool = False
@@ -240,7 +268,18 @@ def read_submission(code: list[CodeCell], template: Template) -> Submission:
         answers[exercise.name] = replace(answer, support=template.support(answer.sources))
         used.update(needed)
     counted = {answer.cell_number for answer in answers.values()}
-    return Submission(answers, tuple(_list_unused(cells, used, counted)), is_foreign=is_foreign)
+    unfinished = {answer.cell_number for answer in answers.values() if answer.state == "open"}
+    return Submission(
+        answers,
+        cells=tuple(_as_run(cell, cell.number in unfinished) for cell in code),
+        remarks=tuple(_list_unused(cells, used, counted)),
+        is_foreign=is_foreign,
+    )
+
+
+def _as_run(cell: CodeCell, is_unfinished: bool) -> RunCell:
+    source = fill(cell.source) if is_unfinished else cell.source
+    return RunCell(cell.number, source, bool(_SLOW.match(source)))
 
 
 def unreadable_submission(template: Template, reason: str) -> Submission:
@@ -261,8 +300,15 @@ class _Cell:
                 self.statements = list(_read_statements(cell))
         except SyntaxError as error:
             self.state = "broken"
-            where = f"cell {cell.number}, line {error.lineno or 1}"
-            self.problem = f"{where}: this is not Python: {str(error.msg)[:100]}"
+            line = error.lineno or 1
+            lines = cell.source.split("\n")[line - 1 : line + 1]
+            needed = _version_needed(str(error.msg), lines)
+            version = f" {sys.version_info[0]}.{sys.version_info[1]}" if needed else ""
+            advice = f"; it may need Python {needed}: grade it with that one" if needed else ""
+            words = str(error.msg)[:100]
+            self.problem = (
+                f"cell {cell.number}, line {line}: this is not Python{version}: {words}{advice}"
+            )
         except Exception:  # parsers fail in many ways on hostile or deeply nested code
             self.state = "broken"
             self.problem = f"cell {cell.number} cannot be read as Python"
@@ -271,6 +317,8 @@ class _Cell:
             self.state = "open"
             are = "gap is" if len(gaps) == 1 else "gaps are"
             self.problem = f"cell {cell.number}: {len(gaps)} {are} open, in {_list('line', gaps)}"
+            with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+                self.statements = list(_read_statements(cell._replace(source=fill(cell.source))))
         self.binds = frozenset().union(*(s.binds for s in self.statements))
 
     def is_meant_for(self, exercise: ExerciseCell) -> bool:
@@ -287,15 +335,19 @@ class _Cell:
 def _find_answer(exercise: ExerciseCell, cells: list[_Cell]) -> tuple[Answer, list[Statement]]:
     """Returns the answer and all of its statements."""
     name, lacking = exercise.name, exercise.defines
-    defining = [cell for cell in cells if cell.binds & exercise.defines]
     meant = [cell for cell in cells if cell.is_meant_for(exercise)]
-    if defining:
+    finished = [cell for cell in cells if not cell.problem]
+    for among in (finished, cells):
+        defining = [cell for cell in among if cell.binds & exercise.defines]
+        if not defining:
+            continue
         last = defining[-1]
-        needed, lacking = _select(exercise, [c for c in cells if c.number <= last.number])
+        needed, lacking = _select(exercise, [c for c in among if c.number <= last.number])
         if not lacking:
             answer = Answer(
                 name,
-                "complete",
+                last.state or "complete",
+                last.problem,
                 cell_number=last.number,
                 source=_join(s for s in needed if s.cell_number == last.number),
                 helpers=tuple(s.text for s in needed if s.cell_number != last.number),
@@ -376,6 +428,20 @@ def _list(noun: str, numbers: Iterable[int]) -> str:
     numbers = sorted(set(numbers))
     more = f" and {len(numbers) - MAX_LISTED} more" if len(numbers) > MAX_LISTED else ""
     return f"{noun}{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:MAX_LISTED]))}{more}"
+
+
+def _version_needed(words: str, lines: list[str]) -> str:
+    """Returns the Python that accepts what this one does not, as far as can be told.
+
+    Args:
+        words: what this one says.
+        lines: the line in which it says so, and the next.
+    """
+    for version, said, pattern in _NEWER:
+        is_newer = sys.version_info[:2] < tuple(map(int, version.split(".")))
+        if is_newer and re.search(said, words) and any(re.search(pattern, x) for x in lines):
+            return version
+    return ""
 
 
 def _join(statements: Iterable[Statement]) -> str:

@@ -7,6 +7,7 @@ hostile. A reply proves only that the process replied; what earns points are the
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -41,7 +42,8 @@ class Limits:
         call_seconds: time of one `Worker.call`.
         total_seconds: time of all calls together.
         memory_bytes: resident memory of the whole process tree.
-        output_bytes: output printed during one call.
+        output_bytes: output kept of one call; what is printed beyond it is lost.
+        flood_bytes: output that one call may print.
         reply_bytes: size of one reply.
         scratch_bytes: size of the scratch folder, and of any one file.
         processes: processes and threads together. TensorFlow starts about 16 for each core.
@@ -52,6 +54,7 @@ class Limits:
     total_seconds: float = 1200
     memory_bytes: int = 3 << 30
     output_bytes: int = 2 << 20
+    flood_bytes: int = 256 << 20
     reply_bytes: int = 32 << 20
     scratch_bytes: int = 256 << 20
     processes: int = 256 + 16 * (os.cpu_count() or 1)
@@ -133,13 +136,16 @@ class Worker:
         """
         return self._cpu_seconds
 
-    def call(self, function: str, data: bytes = b"", **keywords: Any) -> Reply:
+    def call(
+        self, function: str, data: bytes = b"", within: float = math.inf, **keywords: Any
+    ) -> Reply:
         """Calls a function in the process.
 
         Args:
             function: `module:function`; it takes the bytes and the keywords, and returns bytes or
                 nothing.
             data: the bytes.
+            within: the time of this call, if it has less than `Limits.call_seconds`.
             keywords: further arguments, as far as JSON can represent them.
 
         Returns:
@@ -148,7 +154,7 @@ class Worker:
         self._n_calls += 1
         call = json.dumps({"function": function, "keywords": keywords}).encode()
         request = [REQUEST.pack(self._n_calls, len(call), len(data)) + call, data]
-        seconds = self._limits.call_seconds
+        seconds = min(self._limits.call_seconds, within)
         remaining = self._limits.total_seconds - self._seconds_used
         if remaining < seconds:
             overdue = f"it ran longer than {self._limits.total_seconds:g} s in all"
@@ -252,8 +258,8 @@ class Worker:
         return number, success, words.decode(errors="replace"), data
 
     def _read_output(self) -> bool:
-        """Reads what was printed and says whether more may come; too much stops the process."""
-        limit = self._limits.output_bytes
+        """Reads what was printed and says whether more may come; a flood stops the process."""
+        kept, limit = self._limits.output_bytes, self._limits.flood_bytes
         with self._output_lock:
             try:
                 while self._n_printed <= limit:
@@ -261,7 +267,7 @@ class Worker:
                     if not printed:
                         return False
                     self._n_printed += len(printed)
-                    self._output += printed[: limit - len(self._output)]
+                    self._output += printed[: kept - len(self._output)]
             except BlockingIOError:
                 return True
         self._stop("output", f"its output exceeded {limit} bytes")

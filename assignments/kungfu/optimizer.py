@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from checks import points
-from checks.optimizer import path_problem
+from checks.optimizer import path_problem, stuck_problem
 from grading.assignment import Arrays, Exercise, Part
 from grading.inside.measurement import Measurement
 
@@ -21,7 +21,8 @@ def _optimizer_problem(measured: Measurement, accepted: Sequence[Measurement]) -
     path = measured["path"].astype(float)
     if path.ndim != 2 or len(path) != 4 or not np.all(np.isfinite(path)):
         return "its steps lead to NaN or infinity"
-    return path_problem(path)
+    names = measured["stuck"].tobytes().rstrip(b"\0").decode(errors="replace")
+    return path_problem(path) or stuck_problem(names.splitlines())
 
 
 PARTS = (
@@ -30,7 +31,7 @@ PARTS = (
         "an optimizer that goes downhill",
         POINTS["descent"],
         _optimizer_problem,
-        lambda m: [m["path"]],
+        lambda m: [m["path"], np.array([np.any(m["stuck"])], float)],
     ),
 )
 

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 from assignments.kungfu.variants import IDEAS
-from checks.loss import ENTROPY_CASE, POLICY_CASE, POLICY_CASE_WITH_ENDS
+from checks.loss_cases import CASES
 
 WIDTH = 800
 DOTS_PER_INCH = 100
@@ -33,8 +33,9 @@ SMALL, BODY, TITLE = 23, 26, 30
 def draw_broadcast() -> bytes:
     """Two games' values in a column: targets minus values become a 2 × 2 table."""
     tick = 2
-    values, next_values = POLICY_CASE.values[:, tick], POLICY_CASE.values[:, tick + 1]
-    targets = POLICY_CASE.rewards[:, tick] + POLICY_CASE.gamma * next_values
+    case = CASES["uniform"]
+    values, next_values = case.values[:2, tick], case.values[:2, tick + 1]
+    targets = case.rewards[:2, tick] + case.gamma * next_values
     table = targets[None, :] - values[:, None]
 
     axes = _sheet(470)
@@ -68,7 +69,7 @@ def draw_broadcast() -> bytes:
 
 def draw_entropy_sign() -> bytes:
     """A policy whose entropy was pushed up, and one whose entropy was pushed down."""
-    start = ENTROPY_CASE.logits[0, 0].astype(float)
+    start = CASES["idle"].logits[0, 0].astype(float)
     axes = _sheet(450)
     _text(axes, 30, 44, "How a policy over 14 actions changes", TITLE, ha="left", weight="bold")
     for x, sign, words, color, fill in (
@@ -92,7 +93,7 @@ def draw_entropy_sign() -> bytes:
 def draw_episode_end() -> bytes:
     """A game that ends at tick 1 of a rollout: its target must exclude the next game's value."""
     game, last = 1, 1
-    case = POLICY_CASE_WITH_ENDS
+    case = CASES["uniform_ends"]
     values, rewards = case.values[game], case.rewards[game]
     targets = rewards[:-1] + case.gamma * case.is_not_done[game, :-1] * values[1:]
     leak = case.gamma * values[last + 1]

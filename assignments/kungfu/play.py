@@ -117,7 +117,7 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
         # More time than the games have: their own limit, which has its own message, comes first.
         worker = stage.start_worker(2 * rules.seconds)
         weights = read_weights(stage.attachment, worker)
-        episodes = _play_games(worker, stage.sources, weights, rules, rules.n_games, generator)
+        episodes = _play_games(worker, stage, weights, rules, rules.n_games, generator)
     except PlayError as error:
         return TrialResult(message=str(error))
     scores = [episode.score for episode in episodes]
@@ -127,7 +127,7 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
         # In another worker, so that the agent cannot tell that it has played before.
         another = stage.start_worker(2 * rules.seconds)
         remarks += _compare_shuffled_weights(
-            another, stage.sources, weights, rules, other_generator, mean_score
+            another, stage, weights, rules, other_generator, mean_score
         )
     best = max(episodes, key=lambda episode: episode.score)
     replayed_score, video = rules.record(best.seed, best.actions)
@@ -174,7 +174,7 @@ def _describe(scores: Sequence[float], rules: PlayRules) -> str:
 
 def _compare_shuffled_weights(
     worker: Worker,
-    sources: Sequence[str],
+    stage: Stage,
     weights: Sequence[np.ndarray],
     rules: PlayRules,
     generator: np.random.Generator,
@@ -183,7 +183,7 @@ def _compare_shuffled_weights(
     """Returns a remark if the agent plays as well when its weights are shuffled."""
     shuffled = [generator.permutation(array.ravel()).reshape(array.shape) for array in weights]
     try:
-        episodes = _play_games(worker, sources, shuffled, rules, rules.n_shuffled_games, generator)
+        episodes = _play_games(worker, stage, shuffled, rules, rules.n_shuffled_games, generator)
     except PlayError as error:
         return [f"with shuffled weights the agent does not play: {error}"]
     shuffled_mean = np.mean([episode.score for episode in episodes])
@@ -197,7 +197,7 @@ def _compare_shuffled_weights(
 
 def _play_games(
     worker: Worker,
-    sources: Sequence[str],
+    stage: Stage,
     weights: Sequence[np.ndarray],
     rules: PlayRules,
     n_games: int,
@@ -209,7 +209,7 @@ def _play_games(
         PlayError: the agent fails, chooses an invalid action, or takes too long.
     """
     deadline = time.monotonic() + rules.seconds
-    agent = _RemoteAgent(worker, sources, weights, rules, n_games)
+    agent = _RemoteAgent(worker, stage, weights, rules, n_games)
     with rules.games(generator, n_games) as games:
         episodes = [_Episode(seed) for seed in games.seeds]
         frames = games.reset()
@@ -232,7 +232,7 @@ class _RemoteAgent:
     def __init__(
         self,
         worker: Worker,
-        sources: Sequence[str],
+        stage: Stage,
         weights: Sequence[np.ndarray],
         rules: PlayRules,
         n_games: int,
@@ -244,7 +244,7 @@ class _RemoteAgent:
         self._ask(
             f"{rules.player}:make_player",
             Measurement(named).to_bytes(),
-            sources=list(sources),
+            sources=stage.define_in(worker),
             n_games=n_games,
             obs_shape=list(rules.obs_shape),
             n_actions=rules.n_actions,

@@ -13,6 +13,9 @@ from grading.assignment import Assignment, Variant
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+# What a notebook needs when it runs as a whole.
+HELPERS = ("atari_util.py", "env_pool.py", "training.py")
+HELPERS += ("requirements.txt", "requirements-pytorch.txt")
 
 
 def track(
@@ -42,12 +45,15 @@ def track(
         exercises=(agent.exercise(obs_shape), loss.EXERCISE, optimizer.EXERCISE),
         variants=variants,
         trials=(trial(rules),),
+        templates=("original",),
         given=("setup", "imports", "select"),
         inside=(
             ROOT / "checks",
+            *(ROOT / name for name in HELPERS),
             *sorted((HERE / "inside").glob("*.py")),
         ),
         measure=f"measure_{framework}:measure",
+        prepare=f"measure_{framework}:prepare",
         requires=(module,),
         environment={"OMP_NUM_THREADS": "1", **environment},
         hidden=("ale_py", "ale_py.libs"),  # an agent could search the emulator for its next move

@@ -53,10 +53,10 @@ COUNT = {
     "the critic on returns, and entropy without the last column",
 }
 
-# The parts that fail if no weight moves.
-NOTHING_MOVES = ("value_loss", "semi_gradient", "advantage", "policy_gradient")
-NOTHING_MOVES += ("constant_advantage", "entropy_gradient", "value_ends", "policy_ends")
-NOTHING_MOVES += ("memory_gradient", "weights")
+# The parts that fail if no gradient is computed.
+NO_GRADIENT = ("value_loss", "semi_gradient", "advantage", "policy_gradient")
+NO_GRADIENT += ("constant_advantage", "entropy_gradient", "value_ends", "policy_ends")
+NO_GRADIENT += ("memory_gradient", "step")
 
 BROADCAST = (
     "Somewhere, shapes (n,) and (n, 1) were broadcast to (n, n), which pairs every game with every "
@@ -67,6 +67,11 @@ BROADCAST = (
 MIXED = (
     "Each game must keep its own rewards: an average over the games does not tell which actions "
     "were good. Combining (n,) with (n, 1) averages them, too, without an error."
+)
+
+CELL_STATE = (
+    "An LSTM cell gives back its output h and its state c. The state is the cell's own, and grows "
+    "without bounds; the heads should read the output."
 )
 
 IDEAS: dict[str, dict[str, Idea]] = {
@@ -100,43 +105,74 @@ IDEAS: dict[str, dict[str, Idea]] = {
         ),
         "the cell's output as the whole memory": Idea(
             "must be the two arrays [h, c]",
-            (
-                "logits",
-                "state_value",
-                "new_state",
-                "games_apart",
-                "agreement",
-            ),
+            ("new_state",),
             "The cell's memory has two parts; its output is only one of them.",
         ),
         "heads on the backbone": Idea(
             "not what goes into the cell",
             ("logits",),
-            "The actor's logits must depend on what the cell remembers.",
+            "What the agent does and expects must depend on what the cell remembers: a head that "
+            "reads the network before the cell knows no memory.",
+        ),
+        "both heads on the backbone": Idea(
+            "not what goes into the cell",
+            ("logits", "state_value", "heads"),
+            "What the agent does and expects must depend on what the cell remembers: a head that "
+            "reads the network before the cell knows no memory.",
+        ),
+        "heads read the cell state": Idea(
+            "follow the cell state c",
+            ("heads",),
+            CELL_STATE,
+        ),
+        "one head reads the cell state": Idea(
+            "state_value follows the cell state c",
+            ("heads",),
+            CELL_STATE,
+        ),
+        "the cell without its memory": Idea(
+            "the old memory makes no difference",
+            ("new_state",),
+            "The cell combines what the agent sees with what it remembers: it needs both.",
+        ),
+        "played with a copy of the first weights": Idea(
+            "keeps playing with old weights",
+            ("agreement",),
+            "A copy of the network learns nothing: the agent that plays must have the weights of "
+            "the one that is trained.",
+        ),
+        "softmax over the games in sample_actions": Idea(
+            "the softmax must run over each game's own actions",
+            ("agreement",),
+            "Each game draws from its own actions: a softmax over the games mixes them, and the "
+            "agent plays something other than what it has learnt.",
         ),
         "forward under no_grad": Idea(
-            "every weight learns: no gradient reaches conv0.weight",
+            "no gradient flows back through logits and state_value and new_state",
             ("gradients",),
             "Nothing computed under no_grad has gradients: no_grad is for playing, not for "
             "learning.",
         ),
         "outputs detached": Idea(
-            "every weight learns: no gradient reaches ",
+            "no gradient flows back through logits: something was detached",
             ("gradients",),
             "A detached tensor passes no gradient back: nothing is learnt through it.",
         ),
+        "layers in a plain container": Idea(
+            "so no optimizer moves",
+            ("gradients",),
+            "An agent finds the weights of layers that are its attributes, not of those in a plain "
+            "list or dictionary: whoever trains the agent never sees them.",
+        ),
         "softmax over the games inside the logits head": Idea(
             "each column sums to 1, over the games",
-            ("logits", "games_apart"),
+            ("logits",),
             "A softmax runs over the actions of one game, never over the games; and logits need no "
             "softmax.",
         ),
         "NumPy in forward": Idea(
-            "every weight learns",
-            (
-                "gradients",
-                "agreement",
-            ),
+            "no gradient flows back through state_value: something was detached, turned into NumPy",
+            ("gradients",),
             "Gradients do not pass through NumPy: forward must stay in TensorFlow.",
         ),
     },
@@ -183,6 +219,100 @@ IDEAS: dict[str, dict[str, Idea]] = {
             ),
             "Entropy is a sum over all actions, not only the one that was played, even if that one "
             "is weighted by its probability.",
+        ),
+        "entropy with the wrong sign, averaged over the actions too": Idea(
+            "entropy: wrong sign; and averaged over the actions too",
+            ("entropy_value", "entropy_gradient"),
+            "Check the entropy's sign, and what is averaged: entropy is positive, and a sum over "
+            "the actions.",
+        ),
+        "entropy with the wrong sign, summed over the games": Idea(
+            "entropy: wrong sign; and summed over the games",
+            ("entropy_value", "entropy_gradient"),
+            "Check the entropy's sign, and average it over the games, too.",
+        ),
+        "entropy of the chosen action only, with the wrong sign": Idea(
+            "entropy: it depends on which action was played; and wrong sign",
+            ("entropy_value", "entropy_gradient"),
+            "Entropy is a sum over all actions, not only the one that was played; and it is "
+            "positive.",
+        ),
+        "entropy of the first tick only": Idea(
+            "entropy: only the first tick counts",
+            ("entropy_value", "entropy_gradient"),
+            "Entropy is averaged over all ticks of the rollout, not taken from one of them.",
+        ),
+        "entropy divided by one tick too few": Idea(
+            "entropy: summed over rollout_length + 1 ticks, but divided by rollout_length",
+            ("entropy_value", "entropy_gradient"),
+            "A mean is a sum divided by the number of its terms: count the ticks again.",
+        ),
+        "entropy of a constant policy": Idea(
+            "entropy: its gradient: it has no gradient",
+            ("entropy_gradient",),
+            "An entropy can only be changed through the policy: do not make the policy a constant.",
+        ),
+        "the last acted tick left out": Idea(
+            "value loss: the last acted tick is left out",
+            ("value_loss", "advantage"),
+            "Every tick that was acted on counts: does the loop reach the last one?",
+        ),
+        "rewards indexed backwards": Idea(
+            "value loss: rewards are in reversed order, rotated by one",
+            ("value_loss", "advantage"),
+            "The loop goes backwards in time, the arrays do not: each tick has its own column.",
+        ),
+        "rewards rescaled": Idea(
+            "value loss: rewards are rescaled in the function",
+            ("value_loss", "advantage"),
+            "The rewards come in as they are meant: the loss must not rescale them.",
+        ),
+        "rewards clipped": Idea(
+            "value loss: large rewards or errors are cut off",
+            ("value_loss",),
+            "Clipped rewards are other rewards: the formula takes them as they come.",
+        ),
+        "absolute value loss": Idea(
+            "value loss: it is the absolute difference, not its square",
+            ("value_loss",),
+            "The value loss is a square: large errors must weigh more than small ones.",
+        ),
+        "Huber's value loss": Idea(
+            "value loss: it is a Huber loss",
+            ("value_loss",),
+            "The value loss is a plain square, not a Huber loss.",
+        ),
+        "value loss summed over the games and halved": Idea(
+            "value loss: summed over the games; and half as large as it should be",
+            ("value_loss",),
+            "Average the value's term over the games instead of summing it; and the formula has no "
+            "factor of one half.",
+        ),
+        "value loss without the mean over time": Idea(
+            "value loss: the mean over time is missing",
+            ("value_loss",),
+            "The value loss is a mean over the ticks: otherwise longer rollouts take longer steps.",
+        ),
+        "value of the same tick in its target": Idea(
+            "value loss: its target holds V of its own tick",
+            ("value_loss",),
+            "The future begins with the next state.",
+        ),
+        "returns not discounted": Idea(
+            "the return in the advantage is not discounted",
+            ("advantage",),
+            "Rewards further ahead count less: returns are discounted at every tick.",
+        ),
+        "returns without a bootstrap": Idea(
+            "the return begins with 0",
+            ("advantage",),
+            "A rollout ends before the game does: what comes after is worth what the critic says.",
+        ),
+        "advantage normalized over the games": Idea(
+            "advantages are normalized over the games",
+            ("advantage",),
+            "What a batch of advantages has in common is information, too: if all went better than "
+            "expected, all of it should be done more often.",
         ),
         "advantage without stop-gradient": Idea(
             "the policy term moves the values",
@@ -232,19 +362,20 @@ IDEAS: dict[str, dict[str, Idea]] = {
             ("memory_reset",),
             "A new game starts with a blank memory, in training as in play.",
         ),
+        "memory wiped a tick too early": Idea(
+            "it is wiped one tick too early",
+            ("memory_reset",),
+            "is_not_done is 0 in the last tick of a game, which the agent still sees with the "
+            "memory of that game; the new game begins in the next tick.",
+        ),
         "rewards averaged over the games": Idea(
             "rewards are averaged over the games",
-            (
-                "value_loss",
-                "advantage",
-                "value_ends",
-                "policy_ends",
-            ),
+            ("value_loss", "advantage"),
             MIXED,
         ),
         "step instead of a call": Idea(
             "agent.step is for playing",
-            EVERYTHING,
+            ("memory_passed", "memory_gradient"),
             "agent.step is for playing: no gradient passes through its results.",
         ),
         "memory not handed on": Idea(
@@ -267,19 +398,19 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "Gradients add up until they are cleared: learn from each rollout only once.",
         ),
         "gradients cleared before the step": Idea(
-            "were cleared before the step",
-            NOTHING_MOVES,
+            "gradients were cleared before it",
+            ("step",),
             "Cleared gradients move no weights: clear them before you compute new ones, or after "
             "the step.",
         ),
         "the step before the gradients": Idea(
             "it comes before the gradients",
-            (*NOTHING_MOVES, "step"),
+            ("step",),
             "A step uses the gradients that were computed before it, so compute them first.",
         ),
         "the pass under no_grad": Idea(
             "no gradient leads from the loss to the agent",
-            EVERYTHING,
+            NO_GRADIENT,
             "Under no_grad, nothing is recorded for the backward pass: training needs the agent's "
             "gradients.",
         ),
@@ -296,17 +427,17 @@ IDEAS: dict[str, dict[str, Idea]] = {
         ),
         "a column of values": Idea(
             "(n,) and (n, 1) became (n, n)",
-            ("value_loss", "advantage", "value_ends", "policy_ends"),
+            ("value_loss", "advantage"),
             BROADCAST,
         ),
         "a column of advantages": Idea(
             "every game gets the mean of all advantages",
-            ("advantage", "policy_ends"),
+            ("advantage",),
             BROADCAST,
         ),
         "values left (n, 1) in the loss": Idea(
             "did (n,) and (n, 1) become (n, n)?",
-            ("value_loss", "advantage", "value_ends", "policy_ends"),
+            ("value_loss", "advantage"),
             MIXED,
         ),
         "policy loss minimised the wrong way round": Idea(
@@ -326,7 +457,7 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "expected.",
         ),
         "every action praised alike": Idea(
-            "each played action should be pushed by its own advantage",
+            "every action is praised alike",
             ("advantage",),
             "The same praise for every action teaches nothing: an advantage says how much better "
             "than expected an action was.",
@@ -337,13 +468,13 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "The policy gradient uses the logarithm of the probability.",
         ),
         "policy summed over the games": Idea(
-            "advantage: twice too large for 2 games",
+            "policy: J_hat: summed over the games",
             ("policy_gradient",),
             "Average the policy's term over the games instead of summing it: otherwise the step "
             "grows with the number of games.",
         ),
         "value loss summed over the games": Idea(
-            "value loss: twice too large for 2 games",
+            "value loss: summed over the games",
             ("value_loss",),
             "Average the value's term over the games instead of summing it: otherwise the step "
             "grows with the number of games.",
@@ -370,9 +501,40 @@ IDEAS: dict[str, dict[str, Idea]] = {
                 "value_loss",
                 "semi_gradient",
                 "value_ends",
-                "weights",
             ),
             "In its own loss, the value must not be a constant.",
+        ),
+        "logits of other games and ticks": Idea(
+            "logits meet the actions of other games and ticks",
+            ("policy_gradient",),
+            "A reshape keeps the order of the numbers, it does not swap axes: stack along axis 1, "
+            "or transpose.",
+        ),
+        "the loop forwards in time": Idea(
+            "the returns are added up forwards in time",
+            ("advantage",),
+            "A return is made of what comes later: the loop must begin at the end of the rollout.",
+        ),
+        "the two weights swapped": Idea(
+            "value_loss_weight multiplies the entropy",
+            ("weights",),
+            "Each term has its own weight: which one belongs to the value loss?",
+        ),
+        "ticks weighted by powers of γ": Idea(
+            "each tick is weighted by γ to the power of t",
+            ("policy_gradient",),
+            "Each return discounts from its own tick on; the ticks themselves count alike.",
+        ),
+        "the mean error squared": Idea(
+            "the mean of the errors is squared",
+            ("value_loss",),
+            "Square each game's own error, then take the mean: errors of different signs must not "
+            "cancel.",
+        ),
+        "the entropy in the value's bracket": Idea(
+            "value_loss_weight multiplies the entropy, too",
+            ("weights",),
+            "Each term has its own weight: mind where the bracket closes.",
         ),
         "nothing at all": Idea(
             "no weight changes",
@@ -380,26 +542,30 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "Gradients change nothing until they are applied.",
         ),
         "the optimizer bypassed": Idea(
-            "value loss: ",
-            ("value_loss", "policy_gradient", "entropy_gradient"),
+            "weights change, but not by the optimizer",
+            ("step",),
             "Let the optimizer change the weights: give it the gradients.",
         ),
         "no step taken": Idea(
-            "no weight changes",
-            (
-                "value_loss",
-                "semi_gradient",
-                "advantage",
-                "policy_gradient",
-                "constant_advantage",
-                "entropy_gradient",
-                "value_ends",
-                "policy_ends",
-                "memory_gradient",
-                "weights",
-                "step",
-            ),
+            "no weight changes, for the optimizer takes no step",
+            ("step",),
             "Gradients change nothing until they are applied.",
+        ),
+        "no gradients computed": Idea(
+            "no gradient is computed",
+            ("step",),
+            "A step needs gradients: compute them from the loss first.",
+        ),
+        "some weights left out of the step": Idea(
+            "some weights never learn: the step changes ",
+            ("step",),
+            "Every weight of the agent has its gradient: leave none of them out of the step.",
+        ),
+        "a new optimizer in every call": Idea(
+            "a new optimizer is made in every call",
+            ("step",),
+            "An optimizer keeps averages from step to step. Made anew in every call, it starts "
+            "without them each time: use the one that was made before.",
         ),
         "two steps taken": Idea(
             "it takes 2 steps in one call",
@@ -412,8 +578,8 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "The weights of the loss terms must come from the settings.",
         ),
         "a mean over an axis that is not there": Idea(
-            "train_on_rollout runs: ",
-            EVERYTHING,
+            "value_loss can be computed: ",
+            ("value_loss", "semi_gradient", "value_ends"),
             "A shape does not fit. Print the shapes: each should begin with the number of games.",
         ),
     },
@@ -442,6 +608,11 @@ IDEAS: dict[str, dict[str, Idea]] = {
             "the learning rate is zero",
             ("descent",),
             "With a learning rate of zero, nothing is learnt.",
+        ),
+        "some weights left out of the optimizer": Idea(
+            "some weights never learn: it does not move ",
+            ("descent",),
+            "An optimizer moves only the weights that it was given: give it all of the agent's.",
         ),
     },
 }

@@ -23,6 +23,9 @@ RESET = """        memory = tuple(
             for part, blank in zip(memory, blank_memory, strict=True)
         )
 """
+LOOP = "in reversed(range(rollout_length))"
+R_T = "r_t = rewards[:, t]"
+BOOTSTRAP = "cumulative_returns = is_not_done[:, -1] * state_values[:, -1].detach()"
 RETURN = "G_t = r_t + gamma * is_not_done[:, t] * cumulative_returns"
 ADAM = "torch.optim.Adam(agent.parameters(), lr=3e-4)"
 HEAD = "self.state_value = nn.Linear(128, 1)"
@@ -48,6 +51,16 @@ RIGHT: Edits = {
             (HEAD, f"{HEAD}\n        self.mixer = nn.Linear(128, 128)"),
             (LOGITS, "logits = self.logits(F.elu(self.mixer(hidden)))"),
             (VALUE, "self.state_value(F.elu(self.mixer(hidden)))[:, 0]"),
+        ),
+        "the cell's forward called by its name": (
+            (CELL, CELL.replace("self.rnn(", "self.rnn.forward(")),
+        ),
+        "heads that start from zeros": (
+            (
+                HEAD,
+                f"{HEAD}\n        for head in (self.logits, self.state_value):\n"
+                "            nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)",
+            ),
         ),
         "functions before and after the cell": (
             ("self.conv0(obs_t)", "self.conv0(obs_t - 0.5)"),
@@ -118,6 +131,17 @@ RIGHT: Edits = {
         ),
         "gradients cleared after the step": ((CLEAR, "pass"), (STEP, f"{STEP}\n    {CLEAR}")),
         "gradients cleared by the agent": ((CLEAR, "agent.zero_grad()"),),
+        "gradients asked for": (
+            (
+                BACKWARD,
+                "for part, grad in zip(agent.parameters(), torch.autograd.grad(loss, "
+                "[*agent.parameters()])):\n        part.grad = grad",
+            ),
+        ),
+        "the optimizer by another name": (
+            (CLEAR, CLEAR.replace("opt", "optimizer")),
+            (STEP, STEP.replace("opt", "optimizer")),
+        ),
         "gradients clipped": (
             (STEP, f"nn.utils.clip_grad_norm_(agent.parameters(), 0.5)\n    {STEP}"),
         ),
@@ -138,8 +162,16 @@ RIGHT: Edits = {
         "a rate for each layer": (
             (
                 ADAM,
-                "torch.optim.Adam([{'params': agent.conv0.parameters()}, "
-                "{'params': agent.state_value.parameters(), 'lr': 1e-2}], lr=1e-3)",
+                "torch.optim.Adam([{'params': part.parameters(), 'lr': 1e-3 / (i + 1)} "
+                "for i, part in enumerate(agent.children())])",
+            ),
+        ),
+        "the optimizer by another name": (("opt = ", "optimizer = "),),
+        "a warm-up from zero": (
+            (
+                ADAM,
+                f"{ADAM}\nwarm_up = torch.optim.lr_scheduler.LambdaLR(opt, "
+                "lambda i: min(1.0, i / 500))",
             ),
         ),
     },
@@ -160,8 +192,35 @@ WRONG: Edits = {
             ("new_state = hidden, cell", "new_state = hidden"),
         ),
         "heads on the backbone": ((LOGITS, "logits = self.logits(features)"),),
+        "both heads on the backbone": (
+            (LOGITS, "logits = self.logits(features)"),
+            (VALUE, "self.state_value(features)[:, 0]"),
+        ),
+        "heads read the cell state": (
+            (LOGITS, "logits = self.logits(cell)"),
+            (VALUE, "self.state_value(cell)[:, 0]"),
+        ),
+        "one head reads the cell state": ((VALUE, "self.state_value(cell)[:, 0]"),),
+        "the cell without its memory": (
+            (CELL, "hidden, cell = self.rnn(features, self.get_initial_state(len(obs_t)))"),
+        ),
+        "played with a copy of the first weights": (
+            (
+                "        self.state_value = nn.Linear(128, 1)\n",
+                "        self.state_value = nn.Linear(128, 1)\n"
+                "        import copy\n\n        self.players = [copy.deepcopy(self)]\n",
+            ),
+            ("return self.forward(tuple", "return self.players[0](tuple"),
+        ),
+        "softmax over the games in sample_actions": (
+            ("F.softmax(logits, dim=-1)", "F.softmax(logits, dim=0)"),
+        ),
         "forward under no_grad": (("    def forward", "    @torch.no_grad()\n    def forward"),),
         "outputs detached": ((LOGITS, "logits = self.logits(hidden).detach()"),),
+        "layers in a plain container": (
+            ("self.conv1 = nn.Conv2d", "self.convs = [nn.Conv2d(32, 32, 3, 2)]\n        nn.Conv2d"),
+            ("self.conv1(maps)", "self.convs[0](maps)"),
+        ),
     },
     "loss": {
         "entropy with the wrong sign": ((ENTROPY, ENTROPY[1:]),),
@@ -170,6 +229,54 @@ WRONG: Edits = {
         "entropy of the chosen action only": ((ENTROPY, "-torch.mean(logprobas_for_actions)"),),
         "entropy of the chosen action only, weighted": (
             (ENTROPY, "-torch.mean(torch.exp(logprobas_for_actions) * logprobas_for_actions)"),
+        ),
+        "entropy with the wrong sign, averaged over the actions too": (
+            (ENTROPY, "torch.mean(probas * logprobas)"),
+        ),
+        "entropy with the wrong sign, summed over the games": (
+            (ENTROPY, "torch.sum(probas * logprobas) / (rollout_length + 1)"),
+        ),
+        "entropy of the chosen action only, with the wrong sign": (
+            (ENTROPY, "torch.mean(logprobas_for_actions)"),
+        ),
+        "entropy of the first tick only": (
+            (ENTROPY, "-torch.mean(torch.sum(probas * logprobas, dim=-1)[:, 0])"),
+        ),
+        "entropy divided by one tick too few": (
+            (
+                ENTROPY,
+                "-torch.sum(torch.mean(torch.sum(probas * logprobas, dim=-1), dim=0))"
+                " / rollout_length",
+            ),
+        ),
+        "entropy of a constant policy": (
+            (ENTROPY, "-torch.mean(torch.sum((probas * logprobas).detach(), dim=-1))"),
+        ),
+        "the last acted tick left out": ((LOOP, LOOP.replace("length)", "length - 1)")),),
+        "rewards indexed backwards": ((R_T, "r_t = rewards[:, -t]"),),
+        "rewards rescaled": ((R_T, "r_t = rewards[:, t] / 100"),),
+        "rewards clipped": ((R_T, "r_t = torch.clip(rewards[:, t], -1, 1)"),),
+        "absolute value loss": (
+            (VALUE_LOSS, f"value_loss += torch.mean(torch.abs({TD_TARGET} - V_t))"),
+        ),
+        "Huber's value loss": ((VALUE_LOSS, f"value_loss += F.smooth_l1_loss({TD_TARGET}, V_t)"),),
+        "value loss summed over the games and halved": (
+            (VALUE_LOSS, VALUE_LOSS.replace("torch.mean", "0.5 * torch.sum")),
+        ),
+        "value loss without the mean over time": (("value_loss /= rollout_length", "pass"),),
+        "value of the same tick in its target": (
+            (TD_TARGET, TD_TARGET.replace("V_next", "V_t.detach()")),
+        ),
+        "returns not discounted": ((RETURN, RETURN.replace("gamma * ", "")),),
+        "returns without a bootstrap": (
+            (BOOTSTRAP, "cumulative_returns = 0.0 * is_not_done[:, -1]"),
+        ),
+        "advantage normalized over the games": (
+            (
+                DETACH_ADVANTAGE,
+                f"{DETACH_ADVANTAGE}        advantage -= advantage.mean()\n"
+                "        advantage = advantage / (advantage.std() + 1e-8)\n",
+            ),
         ),
         "advantage without stop-gradient": ((DETACH_ADVANTAGE, ""),),
         "log-probability stopped instead of the advantage": (
@@ -189,6 +296,13 @@ WRONG: Edits = {
             ("is_not_done[:, -1] * state_values", "state_values"),
         ),
         "memory not wiped": ((RESET, ""),),
+        "memory wiped a tick too early": (
+            (RESET, ""),
+            (
+                ASK,
+                f"memory = tuple(part * is_not_done[:, t, None] for part in memory)\n        {ASK}",
+            ),
+        ),
         "rewards averaged over the games": (("r_t = rewards[:, t]", "r_t = rewards[:, t].mean()"),),
         "step instead of a call": ((ASK, ASK.replace("agent(", "agent.step(")),),
         "the pass under no_grad": ((ASK, f"with torch.no_grad():\n            {ASK}"),),
@@ -251,6 +365,43 @@ WRONG: Edits = {
         ),
         "no step taken": ((STEP, "pass"),),
         "two steps taken": ((STEP, f"{STEP}\n    {STEP}"),),
+        "no gradients computed": ((BACKWARD, "pass"),),
+        "some weights left out of the step": (
+            (
+                BACKWARD,
+                f"{BACKWARD}\n    for part in [*agent.parameters()][:-4]:\n"
+                "        part.grad = None",
+            ),
+        ),
+        "a new optimizer in every call": (
+            (CLEAR, f"opt = torch.optim.Adam(agent.parameters())\n    {CLEAR}"),
+        ),
+        "logits of other games and ticks": (
+            (
+                "logprobas_for_actions = torch.sum(logprobas * actions_one_hot, dim=-1)",
+                "swapped = logprobas.transpose(0, 1).reshape(logprobas.shape)\n"
+                "    logprobas_for_actions = torch.sum(swapped * actions_one_hot, dim=-1)",
+            ),
+        ),
+        "the loop forwards in time": ((LOOP, "in range(rollout_length)"),),
+        "the two weights swapped": (
+            (
+                "value_loss_weight * value_loss - entropy_weight * entropy_reg",
+                "entropy_weight * value_loss - value_loss_weight * entropy_reg",
+            ),
+        ),
+        "ticks weighted by powers of γ": (
+            (J_HAT, "J_hat += gamma**t * torch.mean(logpi_a_s_t * advantage)"),
+        ),
+        "the mean error squared": (
+            (VALUE_LOSS, f"value_loss += torch.mean({TD_TARGET} - V_t) ** 2"),
+        ),
+        "the entropy in the value's bracket": (
+            (
+                "value_loss_weight * value_loss - entropy_weight * entropy_reg",
+                "value_loss_weight * (value_loss - entropy_weight * entropy_reg)",
+            ),
+        ),
         "weights left out of the loss": (
             ("value_loss_weight * value_loss - entropy_weight *", "value_loss - 0.01 *"),
         ),
@@ -264,6 +415,9 @@ WRONG: Edits = {
         "far too long steps": ((ADAM, "torch.optim.SGD(agent.parameters(), lr=1e9)"),),
         "uphill": ((ADAM, "torch.optim.SGD(agent.parameters(), lr=0.1, maximize=True)"),),
         "standing still": ((ADAM, "torch.optim.SGD(agent.parameters(), lr=0.0)"),),
+        "some weights left out of the optimizer": (
+            (ADAM, "torch.optim.Adam(agent.logits.parameters())"),
+        ),
     },
 }
 

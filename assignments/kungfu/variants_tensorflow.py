@@ -18,11 +18,15 @@ ENTROPY = """-tf.reduce_mean(
 APPLY = """optimizer.apply_gradients(
         zip(grads, agent.trainable_variables, strict=True)
     )"""
+GRADIENTS = "grads = tape.gradient(loss, agent.trainable_variables)"
 RESET = """            memory = [
                 tf.where(goes_on, part, blank)
                 for part, blank in zip(memory, blank_memory, strict=True)
             ]
 """
+LOOP = "in reversed(range(rollout_length))"
+R_T = "r_t = rewards[:, t]"
+BOOTSTRAP = "cumulative_returns = is_not_done[:, -1] * tf.stop_gradient(state_values[:, -1])"
 RETURN = "G_t = r_t + gamma * is_not_done[:, t] * cumulative_returns"
 ADAM = "keras.optimizers.Adam()"
 
@@ -57,6 +61,20 @@ RIGHT: Edits = {
             ),
             ("self.logits_head(hidden)", "self.logits_head(self.mixer(hidden))"),
             (VALUE_HEAD, "self.state_value_head(self.mixer(hidden))[:, 0]"),
+        ),
+        "the cell by another name": (
+            ("self.lstm_cell = keras", "self.recurrent = keras"),
+            (CELL, CELL.replace("self.lstm_cell(", "self.recurrent(")),
+        ),
+        "heads that start from zeros": (
+            (
+                "keras.layers.Dense(n_actions)",
+                'keras.layers.Dense(n_actions, kernel_initializer="zeros")',
+            ),
+            (
+                "self.state_value_head = keras.layers.Dense(1)",
+                'self.state_value_head = keras.layers.Dense(1, kernel_initializer="zeros")',
+            ),
         ),
         "functions before and after the cell": (
             ("self.backbone(obs_t)", "tf.nn.relu(self.backbone(obs_t - 0.5))"),
@@ -117,6 +135,16 @@ RIGHT: Edits = {
         "apply instead of apply_gradients": (
             (APPLY, "optimizer.apply(grads, agent.trainable_variables)"),
         ),
+        "gradients handed on part by part": (
+            (
+                GRADIENTS,
+                "parts = agent.backbone, agent.lstm_cell, agent.logits_head, "
+                "agent.state_value_head\n"
+                "    grads = tape.gradient(loss, [part.trainable_variables for part in parts])\n"
+                "    grads = sum(grads, [])",
+            ),
+        ),
+        "the optimizer by another name": ((APPLY, APPLY.replace("optimizer", "opt")),),
         "gradients clipped": (
             (APPLY, "grads, _ = tf.clip_by_global_norm(grads, 0.5)\n    " + APPLY),
         ),
@@ -128,6 +156,20 @@ RIGHT: Edits = {
         "the solution": ((ADAM, "keras.optimizers.Adam()"),),
         "a function as learning rate": ((ADAM, "keras.optimizers.Adam(lambda: 1e-3)"),),
         "another optimizer": ((ADAM, "keras.optimizers.RMSprop(1e-4, global_clipnorm=0.5)"),),
+        "gradients accumulated": (
+            (ADAM, "keras.optimizers.Adam(3e-4, gradient_accumulation_steps=4)"),
+        ),
+        "a warm-up from zero": (
+            (
+                ADAM,
+                "keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay("
+                "0.0, 10_000, warmup_target=3e-4, warmup_steps=500))",
+            ),
+        ),
+        "built for the agent": (
+            ("optimizer = ", "optimizer = built = "),
+            ("# YOUR CODE: one of keras.optimizers", "\nbuilt.build(agent.trainable_variables)"),
+        ),
         "a schedule": (
             (
                 ADAM,
@@ -155,7 +197,32 @@ WRONG: Edits = {
             ("new_state = cell_state", "new_state = hidden"),
         ),
         "heads on the backbone": (("self.logits_head(hidden)", "self.logits_head(features)"),),
+        "both heads on the backbone": (
+            ("self.logits_head(hidden)", "self.logits_head(features)"),
+            (VALUE_HEAD, "self.state_value_head(features)[:, 0]"),
+        ),
+        "heads read the cell state": (
+            ("self.logits_head(hidden)", "self.logits_head(cell_state[1])"),
+            (VALUE_HEAD, "self.state_value_head(cell_state[1])[:, 0]"),
+        ),
+        "one head reads the cell state": (
+            (VALUE_HEAD, "self.state_value_head(cell_state[1])[:, 0]"),
+        ),
+        "the cell without its memory": (
+            (CELL, CELL.replace("prev_state", "self.get_initial_state(tf.shape(obs_t)[0])")),
+        ),
+        "softmax over the games in sample_actions": (
+            (
+                "return np.argmax(logits + np.random.gumbel(size=logits.shape), axis=-1)",
+                "logits = np.log(tf.nn.softmax(logits, axis=0))\n"
+                "        return np.argmax(logits + np.random.gumbel(size=logits.shape), axis=-1)",
+            ),
+        ),
         "NumPy in forward": ((VALUE_HEAD, "self.state_value_head(hidden).numpy()[:, 0]"),),
+        "layers in a plain container": (
+            ("self.backbone = keras", 'self.layers = {}\n        self.layers["backbone"] = keras'),
+            ("features = self.backbone(", 'features = self.layers["backbone"]('),
+        ),
     },
     "loss": {
         "entropy with the wrong sign": ((ENTROPY, ENTROPY[1:]),),
@@ -168,6 +235,58 @@ WRONG: Edits = {
         ),
         "entropy of the chosen action only, weighted": (
             (ENTROPY, "-tf.reduce_mean(tf.exp(log_policy_for_actions) * log_policy_for_actions)"),
+        ),
+        "entropy with the wrong sign, averaged over the actions too": (
+            (ENTROPY, "tf.reduce_mean(policy * log_policy)"),
+        ),
+        "entropy with the wrong sign, summed over the games": (
+            (ENTROPY, "tf.reduce_sum(policy * log_policy) / (rollout_length + 1)"),
+        ),
+        "entropy of the chosen action only, with the wrong sign": (
+            (ENTROPY, "tf.reduce_mean(log_policy_for_actions)"),
+        ),
+        "entropy of the first tick only": (
+            (ENTROPY, "-tf.reduce_mean(tf.reduce_sum(policy * log_policy, axis=-1)[:, 0])"),
+        ),
+        "entropy divided by one tick too few": (
+            (
+                ENTROPY,
+                "-tf.reduce_sum(policy * log_policy) / (rewards.shape[0] * rollout_length)",
+            ),
+        ),
+        "entropy of a constant policy": (
+            (
+                ENTROPY,
+                "-tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(policy * log_policy), axis=-1))",
+            ),
+        ),
+        "the last acted tick left out": ((LOOP, LOOP.replace("length)", "length - 1)")),),
+        "rewards indexed backwards": ((R_T, "r_t = rewards[:, -t]"),),
+        "rewards rescaled": ((R_T, "r_t = rewards[:, t] / 100"),),
+        "rewards clipped": ((R_T, "r_t = tf.clip_by_value(rewards[:, t], -1, 1)"),),
+        "absolute value loss": (
+            (VALUE_LOSS, f"value_loss += tf.reduce_mean(tf.abs({TD_TARGET} - V_t))"),
+        ),
+        "Huber's value loss": (
+            (VALUE_LOSS, f"value_loss += keras.losses.Huber()({TD_TARGET}, V_t)"),
+        ),
+        "value loss summed over the games and halved": (
+            (VALUE_LOSS, VALUE_LOSS.replace("tf.reduce_mean", "0.5 * tf.reduce_sum")),
+        ),
+        "value loss without the mean over time": (("value_loss /= rollout_length", "pass"),),
+        "value of the same tick in its target": (
+            (TD_TARGET, TD_TARGET.replace("V_next", "tf.stop_gradient(V_t)")),
+        ),
+        "returns not discounted": ((RETURN, RETURN.replace("gamma * ", "")),),
+        "returns without a bootstrap": (
+            (BOOTSTRAP, "cumulative_returns = 0.0 * is_not_done[:, -1]"),
+        ),
+        "advantage normalized over the games": (
+            (
+                STOP_ADVANTAGE,
+                f"{STOP_ADVANTAGE}            advantage -= tf.reduce_mean(advantage)\n"
+                "            advantage /= tf.math.reduce_std(advantage) + 1e-8\n",
+            ),
         ),
         "advantage without stop-gradient": ((STOP_ADVANTAGE, ""),),
         "log-probability stopped instead of the advantage": (
@@ -190,6 +309,13 @@ WRONG: Edits = {
             ("is_not_done[:, -1] * tf.stop_gradient", "tf.stop_gradient"),
         ),
         "memory not wiped": ((RESET, ""),),
+        "memory wiped a tick too early": (
+            (RESET, ""),
+            (
+                ASK,
+                f"memory = [part * is_not_done[:, t, None] for part in memory]\n            {ASK}",
+            ),
+        ),
         "rewards averaged over the games": (
             ("r_t = rewards[:, t]", "r_t = tf.reduce_mean(rewards[:, t])"),
         ),
@@ -239,6 +365,41 @@ WRONG: Edits = {
         ),
         "no step taken": ((APPLY, "pass"),),
         "two steps taken": ((APPLY, APPLY + "\n    " + APPLY),),
+        "some weights left out of the step": (
+            (
+                APPLY,
+                "optimizer.apply_gradients(zip(grads[-4:], agent.trainable_variables[-4:]))",
+            ),
+        ),
+        "a new optimizer in every call": (
+            (APPLY, f"optimizer = keras.optimizers.Adam(1e-3)\n    {APPLY}"),
+        ),
+        "logits of other games and ticks": (
+            (
+                "log_policy_for_actions = select_log_policy_for_actions(log_policy, actions)",
+                "swapped = tf.reshape(tf.transpose(log_policy, [1, 0, 2]), log_policy.shape)\n"
+                "        log_policy_for_actions = select_log_policy_for_actions(swapped, actions)",
+            ),
+        ),
+        "the loop forwards in time": ((LOOP, "in range(rollout_length)"),),
+        "the two weights swapped": (
+            (
+                "value_loss_weight * value_loss - entropy_weight * entropy_reg",
+                "entropy_weight * value_loss - value_loss_weight * entropy_reg",
+            ),
+        ),
+        "ticks weighted by powers of γ": (
+            (J_HAT, "J_hat += gamma**t * tf.reduce_mean(logpi_a_s_t * advantage)"),
+        ),
+        "the mean error squared": (
+            (VALUE_LOSS, f"value_loss += tf.reduce_mean({TD_TARGET} - V_t) ** 2"),
+        ),
+        "the entropy in the value's bracket": (
+            (
+                "value_loss_weight * value_loss - entropy_weight * entropy_reg",
+                "value_loss_weight * (value_loss - entropy_weight * entropy_reg)",
+            ),
+        ),
         "weights left out of the loss": (
             ("value_loss_weight * value_loss - entropy_weight *", "value_loss - 0.01 *"),
         ),
@@ -252,6 +413,13 @@ WRONG: Edits = {
         "far too long steps": ((ADAM, "keras.optimizers.SGD(1e9)"),),
         "uphill": ((ADAM, "keras.optimizers.SGD(-0.1)"),),
         "standing still": ((ADAM, "keras.optimizers.SGD(0.0)"),),
+        "some weights left out of the optimizer": (
+            ("optimizer = ", "optimizer = built = "),
+            (
+                "# YOUR CODE: one of keras.optimizers",
+                "\nbuilt.build(agent.trainable_variables[-4:])",
+            ),
+        ),
     },
 }
 

@@ -11,6 +11,9 @@ import safetensors.numpy
 
 MAX_HEADER_BYTES = 1 << 20  # JSON, which takes many times its size when parsed
 ERROR = "error/"  # precedes the name of anything that could not be measured
+UNFINISHED, NOTE = "unfinished/", "note/"
+UNGRADABLE = "ungradable"
+ABSENT = "absent"
 MAX_WORDS = 2000  # bytes
 KINDS = "fiub"  # the NumPy kinds of real numbers and booleans
 
@@ -26,7 +29,10 @@ class Measurement(dict[str, np.ndarray]):
 
     Attributes:
         errors: the reasons, by the name of an output or a whole case; the name is "" if nothing
-            could be measured.
+            could be measured. Under `UNFINISHED` stand the errors of statements that were replaced
+            by a neutral value, by what they assign to; under `NOTE` what else is worth telling.
+            Under `UNGRADABLE` stands why an answer that may be right cannot be measured, under
+            `ABSENT` that there is none.
     """
 
     def __init__(
@@ -45,7 +51,25 @@ class Measurement(dict[str, np.ndarray]):
     @property
     def first_error(self) -> str:
         """The error with the first name in alphabetical order, "" if there is none."""
-        return self.errors[min(self.errors)] if self.errors else ""
+        names = [name for name in self.errors if not name.startswith((UNFINISHED, NOTE))]
+        return self.errors[min(names)] if names else ""
+
+    @property
+    def unfinished(self) -> dict[str, str]:
+        """The errors of statements that were replaced, by what they assign to."""
+        return self._errors_under(UNFINISHED)
+
+    @property
+    def notes(self) -> list[str]:
+        """What else is worth telling, in order."""
+        return [words for _, words in sorted(self._errors_under(NOTE).items())]
+
+    def _errors_under(self, prefix: str) -> dict[str, str]:
+        return {
+            name.removeprefix(prefix): words
+            for name, words in self.errors.items()
+            if name.startswith(prefix)
+        }
 
     def to_bytes(self) -> bytes:
         """Writes the errors and the arrays of numbers."""

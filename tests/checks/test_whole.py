@@ -8,9 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from checks import whole
+from checks.points import POINTS
 from grading.__main__ import main as release
-from tests.frameworks import each_framework
-from tests.notebooks import ROOT, filled, quick, wrong
+from tests.frameworks import each_framework, find_variant
+from tests.notebooks import ROOT, filled, quick
 
 
 def check_notebook(path: Path, kit: Path = ROOT) -> subprocess.CompletedProcess:
@@ -25,19 +27,107 @@ def check_notebook(path: Path, kit: Path = ROOT) -> subprocess.CompletedProcess:
     )
 
 
+# What a notebook may hold that only training or Colab makes possible, and a mistake of its own.
+ADDED = (
+    "keep_on_drive = True",
+    "run.restore()  # after a restart",
+    "print(final_rewards)",
+    "from google.colab import files",
+    "own = 1 / 0",
+)
+
+
 @each_framework
 def test_points_of_a_wrong_notebook(tmp_path, framework):
+    notebook = quick(filled(framework))
+    names = [cell.id for cell in notebook.cells]
+    mistake = find_variant(framework, "agent", "heads read the cell state")
+    exercise = notebook.cells[names.index("agent-exercise")]
+    exercise.source = mistake.apply(exercise.source)
+    settings, *more = map(nbformat.v4.new_code_cell, ADDED)
+    notebook.cells[names.index("history") : names.index("history")] = [settings]
+    notebook.cells += more
+    notebook.cells.remove(notebook.cells[names.index("agent-check")])
     path = tmp_path / "homework.ipynb"
-    nbformat.write(quick(wrong(framework)), path)
+    nbformat.write(notebook, path)
     before = path.read_bytes()
     finished = check_notebook(path)
     assert finished.returncode == 1
-    assert "agent         20 / 20  passed" in finished.stdout
-    assert "loss           0 / 50  CheckFailed: " in finished.stdout
-    assert "✗ entropy: wrong sign" in finished.stdout
-    assert "total         30 / 80" in finished.stdout
+    out = finished.stdout
+    assert (
+        "agent         18 / 20\n      -2  the heads read the cell's output, not its state\n" in out
+    )
+    assert (
+        "          the heads read the cell's output h, not its state c: logits and state_value"
+        in out
+    )
+    assert "loss          50 / 50\noptimizer     10 / 10\ntotal         78 / 80\n" in out
+    assert "Playing adds up to 20 points" in out
+    assert "also failed, which costs nothing: the cell that begins with 'own = 1 / 0': Zero" in out
+    assert out.count("also failed") == 1
+    for reason, cell in (
+        ("it needs a file, which training may make", ADDED[1]),
+        ("it needs what a slow cell makes", ADDED[2]),
+        ("it needs Colab", ADDED[3]),
+    ):
+        assert f"passed over ({reason}): the cell that begins with '{cell}'" in out
+    assert out.count("passed over") == 3
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+MISSING = "NameError: name 'a' is not defined"
+
+
+@pytest.mark.parametrize(
+    ("before", "before_fails", "is_excused"),
+    [
+        ("# Slow: minutes\na = 1", "", True),
+        ("from google.colab import drive\na = 1", "ModuleNotFoundError: No module named", False),
+        (
+            "from google.colab import drive\na = 1",
+            "ModuleNotFoundError: No module named 'google'",
+            True,
+        ),
+        ("# Slow: minutes\n%time a = 1", "", False),
+        ("# Slow: minutes\n!ls\na = 1", "", True),
+        ("a = 1 / 0", "ZeroDivisionError: division by zero", False),
+        ("b = 1", "", False),
+    ],
+)
+def test_a_name_is_excused_if_it_comes_from_a_cell_that_could_not_run(
+    before, before_fails, is_excused
+):
+    reasons = whole._excuses([before, "print(a)"], [before_fails, MISSING])
+    assert bool(reasons[1]) == is_excused
+    # Made again by a cell that runs, the name has no excuse.
+    reasons = whole._excuses([before, "a = 2", "print(a)"], [before_fails, "", MISSING])
+    assert not reasons[2]
+
+
+def test_parts_that_fail_alike_say_so_once(capsys):
+    problems = dict.fromkeys(POINTS["agent"], "")
+    problems |= {"logits": "why\nand how", "state_value": "why\nand how", "heads": "another"}
+    assert whole._print_exercise("agent", [], whole.Run([], {"agent": problems})) == 10
+    assert capsys.readouterr().out == (
+        "agent         10 / 20\n"
+        "      -8  the actor's logits; the critic's value\n"
+        "          why\n"
+        "          and how\n"
+        "      -2  the heads read the cell's output, not its state\n"
+        "          another\n"
+    )
+
+
+def test_an_exercise_without_a_verdict_says_why(capsys):
+    sources = ["# Exercise: loss\ndef train_on_rollout(): <YOUR CODE>", "checks.check_loss(g)"]
+    failures = ["OpenGaps: 1 gap is still open", "NameError: name 'g'", "", ""]
+    assert whole._print_exercise("loss", sources, whole.Run(failures, {})) == 0
+    out = capsys.readouterr().out
+    assert (
+        out
+        == "loss           0 / 50\n     -50  everything\n          OpenGaps: 1 gap is still open\n"
+    )
 
 
 @each_framework

@@ -1,8 +1,13 @@
 """What the visible checks say of each variant of an exercise, as a student's notebook shows it."""
 
+import importlib
 import re
+from types import SimpleNamespace
 
 from assignments.kungfu.variants import Variant
+from checks.loss import add_lines
+from checks.notebook import Sheet
+from grading.inside.cells import run_cells
 from tests.frameworks import TRACKS
 from tests.notebooks import run_nbval, solution_cells, write_notebook
 
@@ -33,3 +38,19 @@ def failed_lines(outcome: Outcome) -> list[str]:
     """Returns the lines that a check marked as failed."""
     assert outcome[1] is not None
     return re.findall(r"✗ .*", outcome[1])
+
+
+def check_variant(framework: str, variant: Variant) -> Sheet:
+    """Runs the check of the loss on a variant in this process, which is faster than a notebook."""
+    track, adapter = TRACKS[framework], importlib.import_module(f"checks.{framework}")
+    source = variant.apply(track.solution_of("loss"))
+    space = SimpleNamespace(n=14)
+    namespace = run_cells(
+        "loss",
+        [*track.template.support([source]), source],
+        n_actions=space.n,
+        env=SimpleNamespace(action_space=space),
+    )
+    sheet = Sheet(variant.name, "loss")
+    add_lines(adapter, namespace, sheet)
+    return sheet

@@ -15,6 +15,7 @@ import pytest
 
 from grading.__main__ import main
 from grading.grade import Grader, GraderError
+from grading.reference import Reference
 from tests.frameworks import TRACKS, each_framework, find_variant
 from tests.notebooks import ROOT, SOLUTION, filled, solution_path, student_path
 
@@ -65,12 +66,12 @@ def test_a_notebook_is_graded_by_its_framework(tmp_path, framework):
             assert grader.assignments[grader.read(path).number] is TRACKS[framework]
 
 
-@each_framework
-def test_the_unfilled_notebook_is_ungradable(tmp_path, framework):
+@pytest.mark.pytorch
+def test_the_unfilled_notebook_is_ungradable(tmp_path):
     path = tmp_path / "homework.ipynb"
-    path.write_bytes(student_path(framework).read_bytes())
+    path.write_bytes(student_path("pytorch").read_bytes())
     finished, report = grade(path)
-    assert report["assignment"] == f"kungfu_a2c_{framework}"
+    assert report["assignment"] == "kungfu_a2c_pytorch"
     assert finished.returncode == 10
     assert report["status"] == "ungradable"
     assert {e["status"] for e in report["exercises"]} == {"ungradable"}
@@ -78,9 +79,34 @@ def test_the_unfilled_notebook_is_ungradable(tmp_path, framework):
 
 
 @each_framework
-def test_a_complete_agent_and_an_open_loss_earn_the_agents_points(tmp_path, framework):
-    notebook = filled(framework)
-    student = nbformat.read(student_path(framework), as_version=4)
+def test_nothing_is_measured_to_explain_what_was_not_begun(tmp_path, monkeypatch, framework):
+    """The solution has dozens of mutants, and a class may hand in many empty notebooks."""
+    measured, measure = set(), Reference.measure
+
+    def watch(self, exercise, *arguments, **keywords):
+        measured.add(exercise.name)
+        return measure(self, exercise, *arguments, **keywords)
+
+    monkeypatch.setattr(Reference, "measure", watch)
+    with Grader(assignments=[TRACKS[framework]]) as grader:
+        report = grader.grade(student_path(framework))
+    assert ["gap" in exercise.reason for exercise in report.exercises[:3]] == [True] * 3
+    assert measured <= {"optimizer"}  # its cell fails as a whole
+    measured.clear()
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")]),
+        tmp_path / "nothing.ipynb",
+    )
+    with Grader(assignments=[TRACKS[framework]]) as grader:
+        report = grader.grade(tmp_path / "nothing.ipynb")
+    assert ["does not define" in e.reason for e in report.exercises[:3]] == [True] * 3
+    assert measured == set()
+
+
+@pytest.mark.pytorch
+def test_a_complete_agent_and_an_open_loss_earn_the_agents_points(tmp_path):
+    notebook = filled("pytorch")
+    student = nbformat.read(student_path("pytorch"), as_version=4)
     cell = next(cell for cell in notebook.cells if cell.id == "loss-exercise")
     cell.source = next(cell for cell in student.cells if cell.id == "loss-exercise").source
     nbformat.write(notebook, tmp_path / "half.ipynb")
@@ -96,10 +122,10 @@ def test_a_complete_agent_and_an_open_loss_earn_the_agents_points(tmp_path, fram
     )
 
 
-@each_framework
-def test_one_seed_gives_one_report_in_every_format(tmp_path, framework):
+@pytest.mark.pytorch
+def test_one_seed_gives_one_report_in_every_format(tmp_path):
     name = "entropy with the wrong sign"
-    path = write_variant(tmp_path / "wrong.ipynb", "loss", name, framework)
+    path = write_variant(tmp_path / "wrong.ipynb", "loss", name, "pytorch")
     finished, report = grade(path, "--seed=7")
     _, again = grade(path, "--seed=7")
     assert report == again
@@ -107,7 +133,7 @@ def test_one_seed_gives_one_report_in_every_format(tmp_path, framework):
     assert report["protection"].startswith("Submissions ran in bubblewrap")
     assert finished.returncode == 1
     assert points(report) == {"agent": 20, "loss": 42, "optimizer": 10, "play": 0}
-    hint = find_variant(framework, "loss", name).hint
+    hint = find_variant("pytorch", "loss", name).hint
     out = tmp_path / "out"
     for text in (
         finished.stdout,
@@ -125,15 +151,6 @@ def test_one_seed_gives_one_report_in_every_format(tmp_path, framework):
     ]
 
 
-@each_framework
-@pytest.mark.parametrize(
-    "name", ["other sizes and a further layer", "a layer of its own before the heads"]
-)
-def test_another_architecture_earns_all_points(tmp_path, framework, name):
-    path = write_variant(tmp_path / "homework.ipynb", "agent", name, framework)
-    assert points(grade(path)[1])["agent"] == 20
-
-
 @pytest.mark.tensorflow
 def test_values_that_the_loss_squeezes_cost_points_once(tmp_path):
     notebook = filled()
@@ -146,7 +163,7 @@ def test_values_that_the_loss_squeezes_cost_points_once(tmp_path):
             cell.source = cell.source.replace("append(values_t)", "append(values_t[:, 0])")
     nbformat.write(notebook, tmp_path / "columns.ipynb")
     _, report = grade(tmp_path / "columns.ipynb")
-    assert points(report) == {"agent": 15, "loss": 50, "optimizer": 10, "play": 0}
+    assert points(report) == {"agent": 16, "loss": 50, "optimizer": 10, "play": 0}
 
 
 OLD_AGENT = """
@@ -219,7 +236,7 @@ def test_what_another_template_leaves_out_costs_nothing(tmp_path):
         cell.pop("id")
     notebook.nbformat_minor = 2
     nbformat.write(notebook, tmp_path / "old.ipynb")
-    _, report = grade(tmp_path / "old.ipynb")
+    _, report = grade(tmp_path / "old.ipynb", "--template", "original")
     assert points(report) == {"agent": 20, "loss": 50, "optimizer": 10, "play": 0}
     loss = report["exercises"][1]
     excused = {c["name"]: c["message"] for c in loss["checks"] if c["maximum"] == 0}

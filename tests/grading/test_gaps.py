@@ -2,7 +2,7 @@
 
 import pytest
 
-from grading.gaps import SourceError, check_cut, cut, find_gaps
+from grading.gaps import SourceError, check_cut, cut, find_gaps, leave_open, targets_of
 
 GAPS = [
     # an assignment keeps its target
@@ -106,3 +106,24 @@ def test_find_gaps_alone():
     assert (second.line, second.hint, second.is_bare) == (3, "", True)
     with pytest.raises(SourceError, match="line 1: this is not Python"):
         find_gaps("x = (")
+
+
+SOLUTION = """def loss(values):
+    mean = "Ø", sum(values) / 2
+    total = values[0] + values[1]  # YOUR CODE
+    return total * mean
+"""
+
+
+@pytest.mark.parametrize(
+    ("targets", "line"),
+    [
+        ({"total"}, "    total = YOUR_CODE"),
+        ({"mean"}, "    mean = YOUR_CODE"),
+        ({"return"}, "    return YOUR_CODE"),
+    ],
+)
+def test_gaps_and_given_values_can_be_opened(targets, line):
+    before, after = SOLUTION.splitlines(), leave_open(SOLUTION, targets).splitlines()
+    assert [new for old, new in zip(before, after, strict=True) if new != old] == [line]
+    assert targets <= targets_of(SOLUTION)

@@ -1,24 +1,32 @@
 """Submissions that cheat or break things: each gets its fair verdict and does no harm.
 
-The hostile code is in the agent's answer; loss and optimizer are right and keep their points.
+The hostile code is in the agent's answer; loss and optimizer are right and keep their points. Since
+the agent loses points, the whole notebook runs as well, with the hostile code in it. What cells can
+do to that run is tried on a toy.
 """
 
 import contextlib
 import dataclasses
+import functools
 import socket
 import threading
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from grading.grade import Grader
+from grading import grade as grading_of_one
+from grading.assignment import Assignment, Exercise, Part
+from grading.grade import AS_A_WHOLE, Grader
+from grading.judge import is_close
 from grading.report import as_html, as_json, as_table
+from grading.run_all import RunLimits, run_notebook
 from grading.worker import Limits
-from tests.frameworks import FRAMEWORKS, TRACKS
+from tests.frameworks import TRACKS, each_framework
 from tests.notebooks import ROOT, solution_path
 
-LIMITS = Limits(call_seconds=45, total_seconds=300, memory_bytes=1 << 30, output_bytes=1 << 20)
+LIMITS = Limits(call_seconds=45, total_seconds=300, memory_bytes=1 << 30, flood_bytes=1 << 20)
 CANARY = "canary-" + "in-the-solution"
 
 
@@ -37,9 +45,9 @@ def in_the_class(code: str) -> str:
     return f"# Exercise: agent\nclass SimpleRecurrentAgent:\n{body}\n"
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)
+@pytest.fixture(scope="module", params=[pytest.param("pytorch", marks=pytest.mark.pytorch)])
 def grader(request, tmp_path_factory):
-    """A grader for each track; its solution has a canary in every exercise."""
+    """A grader for the quicker track; its solution has a canary in every exercise."""
     track = TRACKS[request.param]
     path = tmp_path_factory.mktemp("solution") / track.solution.name
     notebook = nbformat.read(track.solution, as_version=4)
@@ -283,7 +291,8 @@ raise ValueError('<script>alert(1)</script> \\x1b]0;title\\x07 =cmd() \\u202e {{
     assert "{{ 7 * 7 }}" in page
 
 
-def test_parts_that_break_the_reference_break_nothing(grader, tmp_path):
+@each_framework
+def test_parts_that_break_the_reference_break_nothing(tmp_path, framework):
     code = (
         "{right}\n"
         + """
@@ -301,9 +310,125 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     module._describe = describe
 """
     )
-    _, agent = grade(grader, tmp_path, code)
+    with Grader(limits=LIMITS, assignments=[TRACKS[framework]]) as grader:
+        _, agent = grade(grader, tmp_path, code)
     assert agent.points == agent.maximum
     assert (
         "judged by its properties: the solution cannot be rebuilt from the answer's parts"
         in agent.remarks
     )
+
+
+# ------------------------------------------------------------------------------- the second look
+
+TOY = {
+    "double": "# Exercise: double\ndef double(x):\n    return 2 * x",
+    "triple": "# Exercise: triple\ndef triple(x):\n    return 3 * x",
+}
+# Right only where loops run, which is never the case at the first look.
+FACTORS = "FACTORS = []\nfor factor in (2, 3):\n    FACTORS.append(factor)"
+BY_A_LOOP = "# Exercise: triple\ndef triple(x):\n    return FACTORS[1] * x"
+QUICK = RunLimits(
+    cell_cpu_seconds=0.5, cell_seconds=2, stop_seconds=6, cpu_seconds=5, worker_seconds=60
+)
+SMALL = Limits(call_seconds=20, total_seconds=60, memory_bytes=1 << 30, flood_bytes=4 << 20)
+
+
+def write_cells(path: Path, *sources: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def toy_exercise(name: str) -> Exercise:
+    def judge(measured, accepted):
+        return "" if is_close(measured["case"], *(a["case"] for a in accepted)) else "it is wrong"
+
+    part = Part("value", "its value", 5, judge, lambda measured: [measured["case"]])
+    return Exercise(name, (part,), lambda generator: {"case/x": generator.random(4)})
+
+
+@pytest.fixture
+def grade_toy(tmp_path, monkeypatch):
+    """Grades a right answer, one that only the second look can follow, and a hostile cell."""
+    solution = tmp_path / "solution.ipynb"
+    cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in TOY.items()]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), solution)
+    toy = Assignment(name="toy", solution=solution, exercises=tuple(map(toy_exercise, TOY)))
+    quick = functools.partial(run_notebook, limits=QUICK)
+    monkeypatch.setattr(grading_of_one, "run_notebook", quick)
+
+    def grade_toy(*hostile: str):
+        path = write_cells(tmp_path / "hostile.ipynb", TOY["double"], *hostile, FACTORS, BY_A_LOOP)
+        with Grader(seed=1, limits=SMALL, assignments=[toy]) as grader:
+            began = time.monotonic()
+            report = grader.grade(path)
+            assert time.monotonic() - began < 60
+        print(as_table(report))
+        return report
+
+    return grade_toy
+
+
+HARMLESS = {
+    "nothing": ("pass", ""),
+    "catches every interrupt": (
+        "import time\nwhile True:\n    try: time.sleep(1000)\n    except: pass",
+        "cell 2 ended the process: it ran longer than 6 s",
+    ),
+    "makes signals mean nothing": (
+        "import signal\nfor number in (signal.SIGPROF, signal.SIGALRM):\n"
+        "    signal.signal(number, signal.SIG_IGN)\nwhile True: pass",
+        "cell 2 ended the process: it ran longer than 6 s",
+    ),
+    "prints for ever": (
+        "import sys\nwhile True:\n    try: print('x' * 100_000)\n    except: pass",
+        "cell 2 ended the process: its output exceeded",
+    ),
+    "forks, and the child sleeps": ("import os, time\nif not os.fork(): time.sleep(1000)", ""),
+    "forks without end": (
+        "import os\nwhile True:\n    try: os.fork()\n    except: pass",
+        "cell 2 ended the process: ",
+    ),
+    "ends the process": ("import os\nos._exit(0)", "cell 2 ended the process: "),
+    "kills itself": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+        "cell 2 ended the process: the process ended: Killed",
+    ),
+    "fills the memory": (
+        "hog = []\nwhile True:\n    try: hog.append(bytearray(1 << 24))\n    except: pass",
+        "cell 2 ended the process: the processes held more than 1024 MiB of memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_the_other_cells_run_whatever_one_of_them_does(grade_toy, name):
+    cell, note = HARMLESS[name]
+    report = grade_toy(cell)
+    assert [exercise.points for exercise in report.exercises] == [5, 5]
+    assert AS_A_WHOLE in report.exercises[1].remarks
+    assert any(note in remark for remark in report.remarks)
+
+
+HARMFUL = {
+    "two cells end the process": ("import os\nos._exit(0)", "import os\nos._exit(1)"),
+    "the shell's way to run cells is replaced": (
+        "get_ipython().run_cell = lambda *_, **__: None",
+        "type(get_ipython()).run_cell = lambda *_, **__: None",
+    ),
+    "what runs cells here is replaced": (
+        "import run_all\nrun_all.run_cell = run_all.namespace = lambda *_, **__: {}",
+    ),
+    "whatever is measured is right": (
+        "import functions, measurement\nfunctions.measure = lambda *_, **__: "
+        "measurement.Measurement({'case': [1.0] * 4}).to_bytes()",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_second_look_that_is_spoilt_leaves_the_first_verdict(grade_toy, name):
+    report = grade_toy(*HARMFUL[name])
+    assert [exercise.points for exercise in report.exercises] == [5, 0]
+    assert report.exit_code == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -262,7 +263,8 @@ def test_open_and_broken(read):
     """Each exercise has its own state."""
     submission = read(OPEN_AGENT, LOSS + " +", "x = 1")
     agent, loss, optimizer = submission.answers.values()
-    assert (agent.state, agent.cell_number, agent.sources) == ("open", 1, ())
+    assert (agent.state, agent.cell_number) == ("open", 1)
+    assert agent.sources == ("\nclass Agent:\n    def act(self):\n        return YOUR_CODE",)
     assert agent.problem == "cell 1: 1 gap is open, in line 4"
     assert (loss.state, loss.cell_number, loss.sources) == ("broken", 2, ())
     assert loss.problem == "cell 2, line 3: this is not Python: invalid syntax"
@@ -289,6 +291,27 @@ TEN = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
 def test_gaps(read, source, gaps):
     answer = read("# Exercise: agent\n" + source).answers["agent"]
     assert (answer.state, answer.problem) == ("open", f"cell 1: {gaps}")
+
+
+def test_the_code_around_open_gaps_runs(read):
+    """With what it needs, and line by line where it was."""
+    source = "# Exercise: agent\nx = <YOUR CODE: a size>\nclass Agent:\n    size = N + <YOUR CODE>"
+    answer = read("N = 3", source).answers["agent"]
+    assert (answer.state, answer.cell_number) == ("open", 2)
+    assert answer.sources == ("N = 3", "\n\nclass Agent:\n    size = N + YOUR_CODE")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Agent:\n    x = <YOUR CODE> +",
+        "class Agent:\n    x = <YOUR CODE: half a hint",
+        "class Agent:\n    <YOUR CODE>\n   y = 1",
+    ],
+)
+def test_a_cell_that_is_not_python_even_with_its_gaps_filled_does_not_run(read, source):
+    answer = read(source).answers["agent"]
+    assert (answer.state, answer.sources) == ("open", ())
 
 
 def test_gaps_in_strings_and_comments_do_not_count(read):
@@ -324,6 +347,36 @@ def test_broken(read, kind):
     assert time.perf_counter() - started < 10
     assert (answer.state, answer.cell_number) == ("broken", 2)
     assert answer.problem.startswith("cell 2" + problem)
+
+
+NEWER = {
+    "3.12": ["f'{f'{a}'}'", "f'{a['b']}'", "rf'{'/'.join(a)}'", "1\ntype Sizes = list[int]"],
+    "3.14": ["t'{a}'", "1\ntry: pass\nexcept KeyError, ValueError: pass"],
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "source"), [(version, source) for version in NEWER for source in NEWER[version]]
+)
+def test_syntax_of_a_newer_python_is_named(read, version, source):
+    """A Python that is new enough reads it; an older one says which one would."""
+    answer = read(f"class Agent:\n    def act(self): pass\nx = {source}").answers["agent"]
+    if sys.version_info >= tuple(map(int, version.split("."))):
+        assert answer.state == "complete"
+        return
+    assert answer.state == "broken"
+    mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"this is not Python {mine}: " in answer.problem
+    assert f"it may need Python {version}: grade it with that one" in answer.problem
+
+
+@pytest.mark.parametrize(
+    "source", ["(1,\ny = f'{1}'", "print(f'{1}'", "f'{1}' 2", "f'{1}' +", "type = list["]
+)
+def test_a_mistake_beside_an_f_string_needs_no_newer_python(read, source):
+    answer = read(f"class Agent: pass\nx = {source}").answers["agent"]
+    assert answer.state == "broken"
+    assert "may need" not in answer.problem
 
 
 def test_deep_comprehensions_do_not_crash(read):
@@ -571,6 +624,37 @@ def test_given_cells_come_from_the_solution(read):
     assert submission.answers["agent"].sources[:-1] == ("import numpy.random as nr",)
     assert submission.answers["loss"].helpers == ()
     assert submission.remarks == ("run in part: cell 1", "not run: cell 4")
+
+
+# The whole notebook
+
+
+def test_all_cells_run_in_the_second_look(read):
+    """Given ones and repeated ones, too, and with the gaps of answers filled."""
+    sources = [IMPORTS, CHECK, "this is: not Python", OPEN_AGENT, "print('<YOUR CODE>')"]
+    submission = read(*sources)
+    filled = AGENT.replace("return 1", "return YOUR_CODE")
+    assert [cell.source for cell in submission.cells] == [*sources[:3], filled, sources[4]]
+    assert [cell.number for cell in submission.cells] == [1, 2, 3, 4, 5]
+    assert not any(cell.is_slow for cell in submission.cells)
+
+
+SLOW = {
+    "# Slow: training\ntrain()": True,
+    "\n  # Slow: training\ntrain()": True,
+    "%%time\n# Slow: training\ntrain()": True,
+    "%%time\n\n%%capture out\n\n# Slow: training\ntrain()": True,
+    "train()\n# Slow: training": False,
+    "%time\n# Slow: training": False,
+    "# Slowly\ntrain()": False,
+    "print('# Slow: training')": False,
+}
+
+
+@pytest.mark.parametrize("source", SLOW)
+def test_slow_cells_are_found_also_below_magics(read, source):
+    (cell,) = read(source).cells
+    assert cell.is_slow == SLOW[source]
 
 
 # In the style of the original course: no ids or comments, old packages, other code nearby.

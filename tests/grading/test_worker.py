@@ -23,7 +23,8 @@ LIMITS = Limits(
     call_seconds=20,
     total_seconds=60,
     memory_bytes=400 << 20,
-    output_bytes=4 << 20,
+    output_bytes=1 << 20,
+    flood_bytes=4 << 20,
     reply_bytes=4 << 20,
     scratch_bytes=16 << 20,
     processes=128,
@@ -161,6 +162,12 @@ def test_endless_cells_are_stopped_in_time(impatient, source):
     assert run(impatient, "1").status == "timeout"
 
 
+def test_a_call_may_have_less_time_than_others(worker):
+    reply = worker.call("shell:run_cell", b"while True: pass", within=1)
+    assert (reply.status, reply.problem) == ("timeout", "it ran longer than 1 s")
+    assert not worker.is_alive
+
+
 def test_all_cells_together_have_a_limit():
     limits = dataclasses.replace(LIMITS, total_seconds=1)
     with Worker(Sandbox(), limits) as worker:
@@ -186,6 +193,12 @@ def test_endless_output_is_stopped(patient, source):
     assert result.status == "output"
     assert len(result.output) <= LONG.output_bytes
     assert not patient.is_alive
+
+
+def test_output_is_cut_before_it_is_a_flood(worker):
+    result = run(worker, "print('x' * 3_000_000)\nresult = b'done'", fetch="result")
+    assert (result.status, result.data) == ("ok", b"done")
+    assert len(result.output) == LIMITS.output_bytes
 
 
 def test_a_huge_reply_is_stopped(worker):

@@ -15,17 +15,31 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
+import run_all
 from cells import run_cells
-from measurement import Measurement
+from measurement import ABSENT, NOTE, UNFINISHED, UNGRADABLE, Measurement
 
-from checks.measuring import LossCase, draw_memory, gradient_sizes, run_forward
+import checks
+from checks.measuring import (
+    LossCase,
+    descend,
+    find_optimizer,
+    find_stuck,
+    finish_loss,
+    make_running_agent,
+)
+from checks.measuring import measure_agent as measure_outputs
 from checks.measuring import measure_loss as measure_one_loss
 from checks.notebook import describe_error
+from checks.parts import AgentBypassed
+from checks.unfinished import Unfinished
 
 N_ACTIONS = 14
+NAMES = {"agent": "SimpleRecurrentAgent", "loss": "train_on_rollout"}
 # Names of what describes an agent's layers; they are among the inputs when it is rebuilt.
 DESCRIPTION = "description/"
 MAX_WEIGHT_BYTES = 8 << 20
+MAX_NAME_BYTES = 2048
 MAX_SETTING = 2048  # of units, filters and the like, in absolute value
 WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
 WORDS += ("sigmoid", "softmax")  # words that a setting may be
@@ -76,13 +90,40 @@ def make_measuring(framework: ModuleType, layers: Layers) -> Callable[..., bytes
     return functools.partial(measure, framework, layers, measures)
 
 
+def make_preparing(framework: ModuleType, layers: Layers) -> Callable[[bytes], None]:
+    """Returns `prepare(data)` of a framework, which prepares the shell for a whole notebook."""
+
+    def prepare(data: bytes) -> None:
+        run_all.namespace().update(_provided(framework, layers))
+        for name in checks.__all__:
+            if name.startswith("check_"):  # the notebook's own checks prove nothing, and cost time
+                setattr(checks, name, lambda namespace: None)
+
+    return prepare
+
+
+def _provided(framework: ModuleType, layers: Layers) -> dict[str, Any]:
+    """Returns names that answers use, for notebooks in which the game cannot be made."""
+    shape = framework.OBS_SHAPE
+    env = SimpleNamespace(
+        action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
+    )
+    return {
+        "n_actions": N_ACTIONS,
+        "obs_shape": shape,
+        "gamma": 0.99,
+        "env": env,
+        "agent": layers.agent_to_optimize(),
+    }
+
+
 def measure(
     framework: ModuleType,
     layers: Layers,
     measures: dict[str, Callable[..., Measurement]],
     data: bytes,
     exercise: str,
-    sources: list[str],
+    sources: list[str] | None,
 ) -> bytes:
     """Runs the cells that make an exercise's names, then measures them.
 
@@ -93,28 +134,36 @@ def measure(
         data: the inputs, a `Measurement`.
         exercise: `agent`, `loss` or `optimizer`.
         sources: cells to run in a namespace of their own, the answer last. Cells before the last
-            may fail: what they were to define is missing then, and nothing else.
+            may fail: what they were to define is missing then, and nothing else. None: the names
+            are those of the notebook that ran in this worker.
 
     Returns:
         A `Measurement`.
     """
-    shape = framework.OBS_SHAPE
-    env = SimpleNamespace(  # the part of the notebook's `env` that answers use
-        action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
-    )
+    failed: list[str] = []
     try:
-        namespace = run_cells(
-            exercise,
-            sources,
-            n_actions=N_ACTIONS,
-            obs_shape=shape,
-            gamma=0.99,
-            env=env,
-            agent=layers.agent_to_optimize(),
+        namespace = (
+            run_all.namespace()
+            if sources is None
+            else run_cells(exercise, sources, failed, **_provided(framework, layers))
         )
-        results = measures[exercise](namespace, Measurement.from_bytes(data))
+        names = (NAMES[exercise],) if exercise in NAMES else framework.OPTIMIZER_NAMES
+        if not namespace.keys() & {*names}:
+            words = f"the notebook does not define {names[0]}"
+            return Measurement(errors={ABSENT: words}).to_bytes()
+        unfinished = Unfinished(namespace, framework, exercise)
+        try:
+            results = measures[exercise](namespace, Measurement.from_bytes(data), unfinished)
+        finally:
+            unfinished.restore()
+        for target, words in unfinished.failed.items():
+            if target in framework.NEUTRAL[exercise]:
+                results.errors[UNFINISHED + target] = words
+            else:
+                failed.append(words)
     except BaseException as error:  # the student's code may raise anything
         results = Measurement(errors={"": describe_error(error)})
+    results.errors |= {f"{NOTE}{i:02}": words for i, words in enumerate(dict.fromkeys(failed))}
     return results.to_bytes()
 
 
@@ -122,13 +171,17 @@ def measure(
 
 
 def measure_agent(
-    framework: ModuleType, layers: Layers, namespace: dict[str, Any], inputs: Measurement
+    framework: ModuleType,
+    layers: Layers,
+    namespace: dict[str, Any],
+    inputs: Measurement,
+    unfinished: Unfinished,
 ) -> Measurement:
     """Measures a fresh agent of the student's class.
 
     If the inputs hold another agent's description, this one is rebuilt from it.
     """
-    agent = namespace["SimpleRecurrentAgent"](framework.OBS_SHAPE, N_ACTIONS)
+    agent = make_running_agent(framework, namespace, framework.OBS_SHAPE, N_ACTIONS, unfinished)
     if any(name.startswith(DESCRIPTION) for name in inputs):
         _rebuild(layers, agent, inputs)
         return _measure_this_agent(framework, agent, inputs)
@@ -160,26 +213,8 @@ def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
 
 
 def _measure_this_agent(framework: ModuleType, agent: Any, inputs: Measurement) -> Measurement:
-    """Measures the outputs of forward in several situations; a failure leaves an error."""
-    observations, others = inputs["observations"], inputs["other_observations"]
-    generator = np.random.default_rng(int(inputs["seed"]))
-    blank = agent.get_initial_state(len(observations))
-    memory = draw_memory(blank, generator)
-    compiled = framework.compiled(agent.forward)
-    situations = {
-        "base": (agent.forward, memory, observations),
-        "blank": (agent.forward, blank, observations),
-        "other": (agent.forward, memory, others),
-        "backwards": (agent.forward, type(memory)(m[::-1] for m in memory), observations[::-1]),
-        "single": (agent.forward, type(memory)(m[:1] for m in memory), observations[:1]),
-        "compiled": (compiled, memory, observations),
-        "step": (agent.step, memory, observations),
-    }
-    results = Measurement({"memory/h": memory[0], "memory/c": memory[1]})
-    for name, (forward, *arguments) in situations.items():
-        results |= _try(name, _outputs, framework, name, forward, *arguments)
-    results |= _try("cell", _cell_state, framework, agent, memory, observations)
-    return results | _try("gradients", _gradients, framework, agent, memory, observations)
+    measured = measure_outputs(framework, agent, inputs)
+    return Measurement(measured, measured.errors)
 
 
 def _try(name: str, measure: Any, *arguments: Any) -> Measurement:
@@ -187,38 +222,6 @@ def _try(name: str, measure: Any, *arguments: Any) -> Measurement:
         return measure(*arguments)
     except Exception as error:
         return Measurement(errors={name: describe_error(error)})
-
-
-def _outputs(
-    framework: ModuleType, name: str, forward: Any, memory: Any, observations: np.ndarray
-) -> Measurement:
-    outputs = run_forward(framework, forward, memory, observations)
-    h, c = outputs.new_state
-    parts = {"h": h, "c": c, "logits": outputs.logits, "value": outputs.value}
-    return Measurement({f"{name}/{part}": array for part, array in parts.items()})
-
-
-def _cell_state(
-    framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
-) -> Measurement:
-    """Returns the state that the LSTM cell itself returned, if the agent calls one."""
-    with framework.listening_to_cell(agent) as heard:
-        if heard is None:
-            return Measurement()
-        replayed = _outputs(framework, "replayed", agent.forward, memory, observations)
-    if not heard:
-        return Measurement()
-    h, c = map(framework.to_array, heard[-1])
-    return replayed | {"cell/h": h, "cell/c": c}
-
-
-def _gradients(
-    framework: ModuleType, agent: Any, memory: Any, observations: np.ndarray
-) -> Measurement:
-    """Returns the largest gradient of each variable, -1 for none."""
-    sizes = gradient_sizes(framework, agent, memory, observations)
-    numbers = [-1.0 if size is None else size for _, size in sizes]
-    return Measurement({"gradients": np.asarray(numbers, np.float32)})
 
 
 def _describe(layers: Layers, agent: Any) -> Measurement:
@@ -248,17 +251,26 @@ def _describe(layers: Layers, agent: Any) -> Measurement:
 
 
 def measure_loss(
-    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement
+    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement, unfinished: Unfinished
 ) -> Measurement:
     """Measures `train_on_rollout` on every case in the inputs, `CASE/FIELD`.
 
     A case that cannot be measured leaves an error.
     """
-    results = Measurement()
+    results, cases = Measurement(), {}
     fields = [field.name for field in dataclasses.fields(LossCase)]
     for name in sorted({key.partition("/")[0] for key in inputs if "/" in key}):
         values = {field: inputs[f"{name}/{field}"] for field in fields}
-        case = LossCase(**{key: float(v) if np.ndim(v) == 0 else v for key, v in values.items()})
+        cases[name] = LossCase(
+            **{key: float(v) if np.ndim(v) == 0 else v for key, v in values.items()}
+        )
+    try:
+        finish_loss(framework, namespace, cases["peaked"], unfinished)
+    except AgentBypassed as error:
+        return Measurement(errors={UNGRADABLE: str(error)})
+    except Exception:  # each case says why it fails
+        pass
+    for name, case in cases.items():
         results |= _try(name, _measure_case, framework, name, namespace, case)
     return results
 
@@ -270,10 +282,11 @@ def _measure_case(
     measured, *again = measure_one_loss(framework, namespace, case, n_calls)
     results = Measurement(
         {
+            f"{name}/is_number": np.asarray(measured.is_number),
             f"{name}/value_moves": measured.value_moves,
             f"{name}/logit_moves": measured.logit_moves,
             f"{name}/memory_moves": measured.memory_moves,
-            f"{name}/n_updates": np.asarray(measured.n_updates),
+            f"{name}/step": np.asarray(dataclasses.astuple(measured.step), np.float32),
         }
     )
     for second in again:
@@ -292,13 +305,22 @@ def _measure_case(
 
 
 def measure_optimizer(
-    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement
+    framework: ModuleType, namespace: dict[str, Any], inputs: Measurement, unfinished: Unfinished
 ) -> Measurement:
     """Lets the optimizer take steps down the sum of squares from a given start."""
-    optimizer = namespace[framework.OPTIMIZER]
+    name = find_optimizer(framework, namespace)
+    optimizer = namespace[name]
     if not framework.is_optimizer(optimizer):
-        words = f"{framework.OPTIMIZER} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
+        words = f"{name} is {optimizer!r}, not one of {framework.OPTIMIZERS}"
         return Measurement(errors={"": words})
-    path = framework.descend(optimizer, inputs["start"], n_updates=3)
-    # Three weights are enough.
-    return Measurement({"path": path[:, np.arange(3) % path.shape[1]]})
+    copy = framework.copy_optimizer(optimizer)
+    try:
+        path, has_moved = descend(framework, optimizer if copy is None else copy, inputs["start"])
+    except Exception as error:  # at no line of the student's
+        return Measurement(errors={"": describe_error(error.with_traceback(None))})
+    stuck = "\n".join(find_stuck(framework, optimizer, namespace.get("agent"), has_moved))
+    names = np.zeros(MAX_NAME_BYTES, np.uint8)
+    text = np.frombuffer(stuck.encode(errors="replace")[:MAX_NAME_BYTES], np.uint8)
+    names[: len(text)] = text
+    three = np.linspace(0, path.shape[1] - 1, 3).astype(int)  # weights are enough
+    return Measurement({"path": path[:, three], "stuck": names})

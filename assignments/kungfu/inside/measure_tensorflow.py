@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from measure import make_measuring
+from measure import make_measuring, make_preparing
 
 from checks import tensorflow as framework
 
@@ -70,3 +70,4 @@ def agent_to_optimize() -> framework.StandInAgent:
 
 
 measure = make_measuring(framework, sys.modules[__name__])
+prepare = make_preparing(framework, sys.modules[__name__])

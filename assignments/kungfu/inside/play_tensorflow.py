@@ -9,7 +9,11 @@ import tensorflow as tf
 
 
 def make_player(
-    weights: bytes, sources: Sequence[str], n_games: int, obs_shape: Sequence[int], n_actions: int
+    weights: bytes,
+    sources: Sequence[str] | None,
+    n_games: int,
+    obs_shape: Sequence[int],
+    n_actions: int,
 ) -> None:
     """Starts a player with the agent that the sources define; see `player.make_agent`."""
 

@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import run_all
 from answers import AnswerError, described_errors
 from cells import run_cells
 from measurement import Measurement
+
+from checks.measuring import make_agent as make_agent_of
 
 
 class Player:
@@ -81,7 +84,7 @@ def act(message: bytes) -> bytes:
 
 
 def make_agent(
-    sources: Sequence[str],
+    sources: Sequence[str] | None,
     weights: bytes,
     obs_shape: tuple[int, ...],
     n_actions: int,
@@ -91,7 +94,7 @@ def make_agent(
     """Runs the cells that define `SimpleRecurrentAgent`, and makes an agent with some weights.
 
     Args:
-        sources: the cells, the answer last.
+        sources: the cells, the answer last; None if the notebook has run in this worker.
         weights: a `Measurement` of `arr_0` and so on.
         obs_shape: the shape of one observation.
         n_actions: the number of actions.
@@ -102,7 +105,8 @@ def make_agent(
         AnswerError: there is no such agent, or the weights belong to another one.
     """
     with described_errors():
-        agent = run_cells("agent", sources)["SimpleRecurrentAgent"](obs_shape, n_actions)
+        names = run_all.namespace() if sources is None else run_cells("agent", sources)
+        agent = make_agent_of(names, tuple(obs_shape), n_actions)
         variables = list(weights_of(agent))
         shapes = [tuple(variable.shape) for variable in variables]
     named = Measurement.from_bytes(weights)

@@ -127,7 +127,9 @@ def edited(source: str, *edits: tuple[str, str]) -> str:
     return source
 
 
-def write_original(path: Path, agent: str = AGENT, train: str = TRAIN, minor: int = 0) -> Path:
+def write_original(
+    path: Path, agent: str = AGENT, train: str = TRAIN, play: str = PLAY, minor: int = 0
+) -> Path:
     """Writes a filled notebook of format 4.minor."""
     cells = [
         {
@@ -137,7 +139,7 @@ def write_original(path: Path, agent: str = AGENT, train: str = TRAIN, minor: in
             "outputs": [],
             "source": source.splitlines(keepends=True),
         }
-        for number, source in enumerate([*IMPORTS, agent, PLAY, train, LOOP], 1)
+        for number, source in enumerate([*IMPORTS, agent, play, train, LOOP], 1)
     ]
     metadata = {"kernelspec": {"name": "python2", "display_name": "Python 2"}}
     notebook = {"nbformat": 4, "nbformat_minor": minor, "metadata": metadata, "cells": cells}

@@ -21,12 +21,13 @@ from assignments.kungfu.play import MAX_WEIGHT_BYTES, PlayError, PlayRules, play
 from atari_util import PreprocessAtari
 from grading.assignment import Stage
 from grading.sandbox import Sandbox
+from grading.submission import RunCell
 from grading.worker import Limits, Worker
 from tests.frameworks import TRACKS, each_framework
 from tests.notebooks import solution_cells
 
 KIT = {file for track in TRACKS.values() for file in track.inside}
-LIMITS = Limits(call_seconds=5, total_seconds=60)
+LIMITS = Limits(call_seconds=5, total_seconds=60, flood_bytes=2 << 20)
 
 
 # ----------------------------------------------------------------------------------------- weights
@@ -219,6 +220,7 @@ def test_only_regular_files_of_bounded_size(read, tmp_path):
 # ------------------------------------------------------------------------------------ small games
 
 PLAY_NUMPY = """
+import run_all
 from answers import described_errors
 from cells import run_cells
 from measurement import Measurement
@@ -226,7 +228,8 @@ from player import Player, start
 
 def make_player(weights, sources, n_games, obs_shape, n_actions):
     with described_errors():
-        agent = run_cells("agent", sources)["Agent"]()
+        names = run_all.namespace() if sources is None else run_cells("agent", sources)
+        agent = names["Agent"]()
     agent.weights = Measurement.from_bytes(weights)["arr_0"]
     is_last = obs_shape[-1] < 40
     start(Player(agent, n_games, obs_shape, frame_axis=-1 if is_last else 0))
@@ -346,10 +349,14 @@ def rules_of(framework) -> PlayRules:
     return trial.run.keywords["rules"]
 
 
-def play_in(worker, sources, weights, rules, seed):
+def play_in(worker, sources, weights, rules, seed, cells=()):
     """Plays all games, including those with shuffled weights, in one worker."""
     stage = Stage(
-        sources=sources, attachment=weights, seed=seed, start_worker=lambda seconds: worker
+        sources=sources,
+        cells=cells,
+        attachment=weights,
+        seed=seed,
+        start_worker=lambda seconds: worker,
     )
     return play(stage, rules)
 
@@ -367,6 +374,13 @@ def test_games_are_played_once_each(worker, weights):
     )
     assert result.remarks == ()
     assert len(result.video) == 12  # the longest game is the best
+
+
+def test_an_agent_of_a_whole_notebook_plays_as_well(worker, weights):
+    sources = [f"%matplotlib inline\n{AGENT}", "import nothing_of_the_kind", "1 / 0"]
+    cells = [RunCell(number, source, False) for number, source in enumerate(sources, 1)]
+    alone = play_in(worker, [AGENT], weights, GUESSING, seed=1)
+    assert play_in(worker, [], weights, GUESSING, seed=1, cells=cells) == alone
 
 
 def test_the_same_seed_gives_the_same_games(worker, weights):

@@ -1,0 +1,146 @@
+# style: handed in at five to midnight: TODO notes, %%capture, half a second agent commented out, the last cells never run
+# verdict: wrong
+# mistake: optimizer: torch.optim.RMSProp does not exist (it is RMSprop): the cell raises AttributeError and there is no opt
+# loses: descent
+# named: has no attribute 'RMSProp'
+# note: the loss is right in itself, but it needs opt: first-step raises NameError only because of the optimizer cell. zero_grad comes after step: each rollout still counts once
+# %% keep: setup
+# %%
+%%capture
+!pip install -q tqdm
+# %% keep: imports
+# %% keep: make-env
+# %%
+# TODO look at the game again before the deadline
+# %%
+# Exercise: agent
+class SimpleRecurrentAgent(nn.Module):
+    def __init__(self, obs_shape, n_actions):
+        super().__init__()
+        self.conv0 = nn.Conv2d(obs_shape[0], 32, kernel_size=(3, 3), stride=(2, 2))
+        self.conv1 = nn.Conv2d(32, 32, kernel_size=(3, 3), stride=(2, 2))
+        self.conv2 = nn.Conv2d(32, 32, kernel_size=(3, 3), stride=(2, 2))
+        self.flatten = nn.Flatten()
+        self.hid = nn.Linear(512, 128)
+        self.rnn = nn.LSTMCell(128, 128)
+        self.logits = nn.Linear(128, n_actions)
+        self.state_value = nn.Linear(128, 1)
+        # self.attention = nn.MultiheadAttention(128, 4)   # TODO if there is time (no)
+
+    def forward(self, prev_state, obs_t):
+        obs_t = 10 * obs_t - 3.6
+        conv0_out = F.elu(self.conv0(obs_t))
+        conv1_out = F.elu(self.conv1(conv0_out))
+        conv2_out = F.elu(self.conv2(conv1_out))
+        hid_out = F.relu(self.hid(self.flatten(conv2_out)))
+        h_new, c_new = self.rnn(hid_out, prev_state)
+
+        new_state = (h_new, c_new)
+        logits = self.logits(h_new)
+        state_value = self.state_value(h_new).flatten()
+
+        return new_state, (logits, state_value)
+
+    @torch.no_grad()
+    def step(self, prev_state, obs_t):
+        return self.forward(tuple(prev_state), torch.as_tensor(obs_t, dtype=torch.float32))
+
+    def get_initial_state(self, batch_size):
+        shape = (batch_size, self.rnn.hidden_size)
+        return torch.zeros(shape), torch.zeros(shape)
+
+    def sample_actions(self, agent_outputs):
+        logits, _ = agent_outputs
+        return torch.multinomial(F.softmax(logits, dim=-1), num_samples=1)[:, 0].numpy()
+
+
+# class DeeperAgent(SimpleRecurrentAgent):
+#     def __init__(self, obs_shape, n_actions):
+#         super().__init__(obs_shape, n_actions)
+#         self.hid2 = nn.Linear(128, 128)
+# %% keep: agent-check
+# %% keep: agent-look
+# %% keep: evaluate
+# %% keep: pool
+# %% keep: interact
+# %% keep: select
+# %%
+# Exercise: loss
+def train_on_rollout(states, actions, rewards, is_not_done, prev_memory_states, gamma=0.99):
+    states = torch.as_tensor(states, dtype=torch.float32)
+    actions = torch.as_tensor(actions, dtype=torch.int64)
+    rewards = torch.as_tensor(rewards, dtype=torch.float32)
+    is_not_done = torch.as_tensor(is_not_done, dtype=torch.float32)
+    rollout_length = rewards.shape[1] - 1
+
+    memory = tuple(part.detach() for part in prev_memory_states)
+    blank_memory = agent.get_initial_state(rewards.shape[0])
+
+    logits = []
+    state_values = []
+    for t in range(rollout_length + 1):
+        obs_t = states[:, t]
+
+        memory, (logits_t, values_t) = agent.forward(memory, obs_t)
+        logits.append(logits_t)
+        state_values.append(values_t)
+
+        goes_on = is_not_done[:, t, None] > 0
+        memory = tuple(
+            torch.where(goes_on, part, blank)
+            for part, blank in zip(memory, blank_memory, strict=True)
+        )
+
+    logits = torch.stack(logits, dim=1)  # [n_games, n_steps, n_actions]
+    state_values = torch.stack(state_values, dim=1)  # [n_games, n_steps]
+    probas = F.softmax(logits, dim=-1)
+    logprobas = F.log_softmax(logits, dim=-1)
+    actions_one_hot = to_one_hot(actions, n_actions)
+    logprobas_for_actions = torch.sum(logprobas * actions_one_hot, dim=-1)  # [n_games, n_steps]
+
+    J_hat = 0.0
+    value_loss = 0.0
+    cumulative_returns = is_not_done[:, -1] * state_values[:, -1].detach()
+
+    for t in reversed(range(rollout_length)):
+        r_t = rewards[:, t]
+        V_t = state_values[:, t]
+        V_next = state_values[:, t + 1].detach()
+        logpi_a_s_t = logprobas_for_actions[:, t]
+
+        G_t = r_t + gamma * is_not_done[:, t] * cumulative_returns
+        cumulative_returns = G_t
+
+        value_loss += torch.mean(torch.square(r_t + gamma * V_next * is_not_done[:, t] - V_t))
+
+        advantage = cumulative_returns - V_t
+        advantage = advantage.detach()
+
+        J_hat += torch.mean(logpi_a_s_t * advantage)
+
+    J_hat /= rollout_length
+    value_loss /= rollout_length
+
+    entropy_reg = torch.mean(-torch.sum(probas * logprobas, dim=-1))
+
+    loss = -J_hat + value_loss_weight * value_loss - entropy_weight * entropy_reg
+
+    loss.backward()
+    opt.step()
+    opt.zero_grad()
+
+    return loss.detach().numpy()
+# %% keep: loss-check
+# %%
+# Exercise: optimizer
+# opt = torch.optim.Adam(agent.parameters(), lr=1e-5)
+# too slow, a friend says RMSProp. no time left to run it
+opt = torch.optim.RMSProp(agent.parameters(), lr=7e-4, eps=1e-5)
+# %% keep: optimizer-check
+# %% keep: first-step
+# %% keep: training-settings
+# %% keep: training-pool
+# %% keep: history
+# %% keep: plots
+# %% keep: train
+# %% keep: inspect
