@@ -172,9 +172,9 @@ def _value_shape_problem(measured: Measured) -> str:
         )
     if value.shape != (n_games,):
         return f"for {n_games} games it has shape {value.shape}, expected {(n_games,)}"
-    if "single/value" in measured and measured["single/value"].shape != (1,):
+    if "alone/0/value" in measured and measured["alone/0/value"].shape != (1,):
         return Problem(
-            f"for one game it has shape {measured['single/value'].shape}, expected (1,): "
+            f"for one game it has shape {measured['alone/0/value'].shape}, expected (1,): "
             "drop the last axis only, a bare squeeze drops the games' axis too",
             "value squeezed without an axis",
         )
@@ -327,15 +327,20 @@ def _outputs_that_are_right(measured: Measured) -> list[str]:
 
 
 def _games_apart_problem(measured: Measured) -> str:
-    for situation, words in (("backwards", "in another order"), ("single", "one alone")):
+    alone = [f"alone/{i}" for i in range(len(measured["inputs/observations"]))]
+    for situation in ("backwards", *alone):
         if situation in measured.errors:
+            words = "in another order" if situation == "backwards" else "one alone"
             return f"games {words}: {measured.errors[situation]}"
     outputs = _outputs_that_are_right(measured)
     for output in outputs:
         base = measured[f"base/{output}"]
         if not is_close(measured[f"backwards/{output}"][::-1], base, tolerance=AGREES):
             return f"the order of the games in the batch changes a game's {NAMES[output]}"
-        if not is_close(measured[f"single/{output}"], base[:1], tolerance=AGREES):
+        if not all(
+            is_close(measured[f"{game}/{output}"], base[i : i + 1], tolerance=AGREES)
+            for i, game in enumerate(alone)
+        ):
             return f"the other games in the batch change a game's {NAMES[output]}"
     return "" if outputs else "not checked: logits, state_value and new_state are all wrong"
 

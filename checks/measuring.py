@@ -137,7 +137,7 @@ def measure_agent(framework: ModuleType, agent: Any, inputs: Mapping[str, Any]) 
 
     -   `base`: some memory, some observations;
     -   `blank`: with a blank memory; `other`: with other observations;
-    -   `backwards`: the games the other way round; `single`: the first game alone;
+    -   `backwards`: the games the other way round; `alone/0`, `alone/1`, …: each game alone;
     -   `compiled`: as training or play runs it; `step`: by `agent.step`;
     -   `trained`, `trained_step`: as `base` and `step`, with other weights;
     -   `with_h`, `with_c`: what the LSTM cell gives back, its output h or its state c, is replaced
@@ -179,7 +179,9 @@ def measure_agent(framework: ModuleType, agent: Any, inputs: Mapping[str, Any]) 
         run("blank", forward, blank, observations)
         run("other", forward, memory, others)
         run("backwards", forward, type(memory)(m[::-1] for m in memory), observations[::-1])
-        run("single", forward, type(memory)(m[:1] for m in memory), observations[:1])
+        for i in range(len(observations)):  # what spans a batch may come from one game: try each
+            alone = slice(i, i + 1)
+            run(f"alone/{i}", forward, type(memory)(m[alone] for m in memory), observations[alone])
         run("compiled", framework.compiled(forward), memory, observations)
         run("step", agent.step, memory, observations)
         with framework.trained_a_little(agent, np.random.default_rng([2, int(inputs["seed"])])):
