@@ -106,6 +106,16 @@ def test_an_agent_that_plays_with_one_old_layer_is_told_so(layer):
     assert "old weights" in problems["agreement"]
 
 
+@pytest.mark.pytorch
+@pytest.mark.parametrize("extreme", ["amin", "amax"])
+def test_what_spans_a_batch_is_seen_whichever_game_it_comes_from(extreme):
+    scaled = f"self.conv0(obs_t - obs_t.flatten(1).mean(1).{extreme}())"
+    source = source_of("pytorch").replace("self.conv0(obs_t)", scaled)
+    problems, _ = hidden("pytorch", names_of("pytorch", source))
+    assert lost(problems) == {"games_apart"}
+    assert "the other games in the batch change" in problems["games_apart"]
+
+
 CONSTANT = {
     "tensorflow": ("self.state_value_head(hidden)[:, 0]", "tf.zeros(len(obs_t))"),
     "pytorch": ("self.state_value(hidden)[:, 0]", "torch.zeros(len(obs_t))"),
