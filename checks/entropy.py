@@ -61,6 +61,7 @@ TWICE_AS_FAR = (
     "optimizer?"
 )
 HALF = "half as large as it should be: the formula has no factor of 1/2"
+NUMBERS = (1, 0.01, 0.1, 0.001)  # that stand in the place of an entropy's weight, or of none
 LIKE_THE_VALUE = "it is wrong in the same way as the entropy's value"
 
 
@@ -87,7 +88,7 @@ def problems(
     gradient: np.ndarray,
     value: float,
     policy_names: str = "π and log π",
-    is_weighed: bool = True,
+    left_out: float | None = None,
 ) -> tuple[str, str]:
     """Says what is wrong with an entropy's value and with its gradient, "" where nothing is.
 
@@ -97,13 +98,11 @@ def problems(
         gradient: the measured one, `[n_games, n_ticks, n_actions]`.
         value: the measured one.
         policy_names: the names that the notebook gives to π and log π.
-        is_weighed: whether its weight is the setting, and not a number in its place, which may be
-            any.
+        left_out: how many times too large both would be for no other reason than that the weight is
+            left out; None if it is there. A number may stand in its place, then.
     """
     ideas = _ideas(logits.tobytes(), logits.shape, logits.dtype.str, actions.tobytes())
     rights = [idea for idea in ideas if not idea.words]
-    if not is_weighed and any(_is_times_a_number(idea, gradient, value, logits) for idea in rights):
-        return "", ""
     is_value_right = is_close(value, *(i.value for i in rights), tolerance=TOLERANCE)
     is_gradient_right = is_close(gradient, *(i.gradient for i in rights), tolerance=TOLERANCE)
     if is_value_right and is_gradient_right:
@@ -111,7 +110,9 @@ def problems(
     is_still = not np.any(np.abs(gradient) > NOTHING)
     if is_still and abs(value) < NOTHING:
         return "it is always 0", f"no logit moves: entropy_reg must be made of {policy_names}"
-    words = _name(ideas, gradient, value, logits.shape)
+    words = _name(ideas, gradient, value, logits.shape, left_out)
+    if words == ():
+        return "", ""
     if words is not None:
         if is_value_right:
             return "", join(words)
@@ -120,7 +121,7 @@ def problems(
         if NO_GRADIENT in words and len(words) > 1:
             return join([w for w in words if w != NO_GRADIENT]), NO_GRADIENT
         return join(words), LIKE_THE_VALUE
-    alone = "" if is_gradient_right else _name_gradient(ideas, gradient, logits.shape)
+    alone = "" if is_gradient_right else _name_gradient(ideas, gradient, logits.shape, left_out)
     value_words = "" if is_value_right else "it is not the mean over games and ticks of H"
     if not is_gradient_right and not alone:
         alone = "it is not the gradient of the mean of H over games and ticks"
@@ -135,16 +136,12 @@ def right(logits: np.ndarray, actions: np.ndarray) -> list[tuple[float, np.ndarr
     return [(idea.value, idea.gradient) for idea in ideas if not idea.words]
 
 
-def _is_times_a_number(idea: _Idea, gradient: np.ndarray, value: float, logits: np.ndarray) -> bool:
-    """Says whether a number in the place of the entropy's weight explains its size."""
-    k = value / idea.value
-    sizes = decompose(k, _factors(idea, logits.shape))
-    is_known = sizes is not None and len(sizes) == 1 and sizes != (HALF,)
-    return k > 0 and not is_known and is_close(gradient, k * idea.gradient, tolerance=TOLERANCE)
-
-
 def _name(
-    ideas: Sequence[_Idea], gradient: np.ndarray, value: float, shape: Sequence[int]
+    ideas: Sequence[_Idea],
+    gradient: np.ndarray,
+    value: float,
+    shape: Sequence[int],
+    left_out: float | None,
 ) -> tuple[str, ...] | None:
     """Returns the fewest words that explain gradient and value, None if nothing does."""
     found = []
@@ -155,25 +152,45 @@ def _name(
         if is_still != is_idea_still or not np.isfinite(k) or k == 0:
             continue
         if is_still or is_close(gradient, k * idea.gradient):
-            words = decompose(k, _factors(idea, shape))
+            words = _size_words(k, idea, shape, left_out)
             if words is not None:
                 found.append((*idea.words, *words))
     return min(found, key=len, default=None)
 
 
-def _name_gradient(ideas: Sequence[_Idea], gradient: np.ndarray, shape: Sequence[int]) -> str:
+def _name_gradient(
+    ideas: Sequence[_Idea], gradient: np.ndarray, shape: Sequence[int], left_out: float | None
+) -> str:
     """Explains a gradient whose value does not go with it, "" if nothing does."""
     if not np.any(np.abs(gradient) > NOTHING):
         return NO_GRADIENT
     found, only_factor = [], ""
     for idea in ideas:
         k = factor(gradient, idea.gradient) if np.any(idea.gradient) else None
-        words = None if k is None else decompose(k, _factors(idea, shape))
+        words = None if k is None else _size_words(k, idea, shape, left_out)
         if words is not None:
             found.append((*idea.words, *words))
         elif k is not None and not idea.words:
             only_factor = only_factor or f"logits move {k:.3g} times as far as they should"
     return join(min(found, key=len)) if found else only_factor
+
+
+def _size_words(
+    k: float, idea: _Idea, shape: Sequence[int], left_out: float | None
+) -> tuple[str, ...] | None:
+    """Says why an entropy is k times as large as it should be, None if nothing is known for it."""
+    factors = _factors(idea, shape)
+    if left_out is None:
+        return decompose(k, factors)
+    sign = (SIGN,) if k < 0 else ()
+    weight = abs(k) / left_out
+    if weight < 1 + TOLERANCE and is_close(weight, float(f"{weight:.2g}"), tolerance=TOLERANCE):
+        return sign
+    for number in NUMBERS:
+        words = decompose(weight / number, factors)
+        if words and len(words) == 1 and words[0] not in (TWICE_AS_FAR, HALF):
+            return sign + words
+    return sign
 
 
 def _factors(idea: _Idea, shape: Sequence[int]) -> Factors:

@@ -146,21 +146,38 @@ def policy_moves(measured: Arrays, case: str = "peaked") -> np.ndarray:
 
 def entropy_moves(measured: Arrays, case: str = "idle") -> np.ndarray:
     """Returns how far the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
-    cases = case, f"{case}_weighted"
-    moves = (measured[f"{name}/logit_moves"] for name in cases)
-    return _entropy_alone(measured, *moves)
+    moves = measured[f"{case}/logit_moves"]
+    if _is_entropy_weighed(measured):
+        return _entropy_alone(moves, measured[f"{case}_weighted/logit_moves"])
+    praise = _praise(measured)
+    return moves - praise * _log_policy_gradient(measured, case) if praise else moves
 
 
 def entropy_loss(measured: Arrays) -> np.ndarray:
     """Returns what the entropy term alone adds to the loss."""
-    return _entropy_alone(measured, measured["idle/loss"], measured["idle_weighted/loss"])
+    loss = measured["idle/loss"]
+    if _is_entropy_weighed(measured):
+        return _entropy_alone(loss, measured["idle_weighted/loss"])
+    policy, actions = _probabilities(measured, "idle"), measured["inputs/idle/actions"]
+    played = np.take_along_axis(policy, actions[..., None], axis=-1)[:, :-1]
+    return loss + _praise(measured) * np.sum(np.log(played))
 
 
-def _entropy_alone(measured: Arrays, lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
+def _entropy_alone(lightly: np.ndarray, heavily: np.ndarray) -> np.ndarray:
     """Isolates the entropy in an idle case, measured with both entropy weights."""
-    if not _is_entropy_weighed(measured):
-        return lightly
     return (heavily - lightly) * ENTROPY_WEIGHT / (OTHER_ENTROPY_WEIGHT - ENTROPY_WEIGHT)
+
+
+def _praise(measured: Arrays) -> float:
+    """Returns how far a policy term pushes all played actions alike without any reward, or 0.
+
+    Entropy moves no equal logits, or those of the last tick, too.
+    """
+    actions = measured["inputs/uniform/actions"]
+    pushed = push_above_others(measured["uniform_idle/logit_moves"], actions)
+    alike = np.pad(np.full_like(pushed[:, :-1], pushed[0, 0]), ((0, 0), (0, 1)))
+    is_praise = np.any(np.abs(pushed) > NOTHING) and is_close(pushed, alike)
+    return float(pushed[0, 0]) if is_praise else 0.0
 
 
 def _is_entropy_weighed(measured: Arrays) -> bool:
@@ -248,9 +265,15 @@ def _probabilities(measured: Arrays, case: str) -> np.ndarray:
 
 def _policy_gradient(measured: Arrays, case: str, pushed_in: str = "uniform") -> np.ndarray:
     """Predicts `policy_moves` from how this same loss pushes actions of equal logits."""
-    policy, actions = _probabilities(measured, case), measured[f"inputs/{case}/actions"]
     own = np.pad(pushes(measured, pushed_in), ((0, 0), (0, 1)))
-    return own[..., None] * (np.eye(policy.shape[-1])[actions] - policy)
+    return own[..., None] * _log_policy_gradient(measured, case)
+
+
+def _log_policy_gradient(measured: Arrays, case: str) -> np.ndarray:
+    """Returns the gradient of log π(a) by each logit, 0 in the last tick: it is not acted on."""
+    policy, actions = _probabilities(measured, case), measured[f"inputs/{case}/actions"]
+    gradient = np.eye(policy.shape[-1])[actions] - policy
+    return np.where(np.arange(gradient.shape[1])[:, None] < gradient.shape[1] - 1, gradient, 0)
 
 
 def _wrong_axis(moves: np.ndarray) -> str:
@@ -719,7 +742,7 @@ def _entropy_problems(measured: Arrays, tables: Tables) -> tuple[str, str]:
         entropy_moves(measured) / weight,
         float(-entropy_loss(measured) / weight),
         tables.policy_names,
-        is_weighed=_is_entropy_weighed(measured),
+        left_out=None if _is_entropy_weighed(measured) else 1 / weight,
     )
 
 
@@ -885,10 +908,13 @@ def returned_problem(measured: Arrays, accepted: Sequence[Arrays], tables: Table
 WHOLE = (
     "the whole loss is {k:.3g} times as large as it should be: leave the sum of its terms as it is"
 )
+WHOLE_NEGATED = (
+    "the whole loss has the wrong sign: the step makes J_hat smaller and the value loss larger"
+)
 
 
 def _size_of_all(measured: Arrays, tables: Tables) -> float:
-    """Returns how many times too large all terms are if a number multiplies their sum, else 1."""
+    """Returns the number that multiplies the sum of all terms, 1 if none does."""
     try:
         values, own = _without_pull_on_target(measured), pushes(measured)
         entropies = entropy_moves(measured)
@@ -903,7 +929,7 @@ def _size_of_all(measured: Arrays, tables: Tables) -> float:
     ]
     k = sizes[0]
     is_shared = k is not None and all(size and is_close(size, k) for size in sizes)
-    return k if is_shared and k > 0 and not is_close(k, 1.0, tolerance=TOLERANCE) else 1.0
+    return k if is_shared and not is_close(k, 1.0, tolerance=TOLERANCE) else 1.0
 
 
 def _right_entropies(measured: Arrays) -> list[tuple[float, np.ndarray]]:
@@ -1077,12 +1103,19 @@ def find_problem(part: str, measured: Arrays, accepted: Sequence[Arrays], tables
     if k == 1:
         return TERMS[part].judge(measured, accepted, tables)
     problem = TERMS[part].judge(_divided(measured, k), accepted, tables)
-    return WHOLE.format(k=k) if part == "weights" and not problem else problem
+    return problem or _problem_of_all(part, k)
+
+
+def _problem_of_all(part: str, k: float) -> str:
+    """Says what a number is that multiplies all terms, in the one part that it costs."""
+    if k < 0:
+        return WHOLE_NEGATED if part == "policy_gradient" else ""
+    return WHOLE.format(k=k) if part == "weights" else ""
 
 
 def evidence_of(part: str, measured: Arrays, tables: Tables) -> list[np.ndarray]:
     """Returns what the verdict on a part is based on, free of mistakes in other parts."""
     k = _size_of_all(measured, tables)
     divided = measured if k == 1 else _divided(measured, k)
-    size = [np.array(k)] if part == "weights" else []
+    size = [np.array(k)] if _problem_of_all(part, k) else []
     return TERMS[part].evidence(divided, (), tables) + size

@@ -23,10 +23,13 @@ TICKS = {
 }
 
 
-def name(size: float = 1, ticks=(1, 1, 1, 1), moves: float = 1) -> tuple[str, str]:
+def name(
+    size: float = 1, ticks=(1, 1, 1, 1), moves: float = 1, left_out: float | None = None
+) -> tuple[str, str]:
     weights = size * np.array(ticks) / (5 * np.sum(ticks))
     gradient = moves * weights[:, None] * GRADIENT
-    return entropy.problems(LOGITS, ACTIONS, gradient, float(np.sum(weights * H)))
+    value = float(np.sum(weights * H))
+    return entropy.problems(LOGITS, ACTIONS, gradient, value, left_out=left_out)
 
 
 @pytest.mark.parametrize("ticks", [(1, 1, 1, 1), (1, 1, 1, 0)])
@@ -78,3 +81,27 @@ def test_a_number_that_no_idea_gives_is_not_explained_away():
     value, gradient = name(size=2.7)
     assert value == "it is not the mean over games and ticks of H"
     assert gradient == "logits move 2.7 times as far as they should"
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "words"),
+    [
+        (1, 1, ""),  # left out
+        (0.05, 1, ""),  # a number in its place is another part's mistake
+        (0.2, 1, ""),
+        (1, -1, "wrong sign: "),
+        (0.1, -1, "wrong sign: "),
+        (1, 20, "summed over games and ticks"),
+        (0.1, 20, "summed over games and ticks"),
+        (1, 5, "summed over the games"),
+        (1, 1 / 14, "averaged over the actions too"),
+        (0.01, -1 / 14, "wrong sign; and averaged over the actions too"),
+        (1, 2.7, ""),  # whatever it is, no size of an entropy without its weight is sure
+    ],
+)
+def test_an_entropy_whose_weight_is_left_out_is_judged_whatever_number_is_there(
+    number, size, words
+):
+    value, _ = name(size=size * number / 0.01, left_out=1 / 0.01)
+    assert value.startswith(words)
+    assert bool(value) == bool(words)

@@ -74,3 +74,33 @@ def test_a_loss_that_is_not_returned_is_said_and_all_else_is_judged(framework, r
     sheet = check_variant(framework, forgetful)
     problems = {part: problem for part, problem in sheet.parts().items() if problem}
     assert problems == {"returned": "it returns: no number comes back: return the loss"}
+
+
+SUM = "-J_hat + value_loss_weight * value_loss - entropy_weight * entropy_reg"
+
+
+@each_framework
+@pytest.mark.parametrize(
+    ("factor", "part", "words"),
+    [
+        ("3 * ", "weights", "the whole loss is 3 times as large as it should be"),
+        ("-", "policy_gradient", "the whole loss has the wrong sign"),
+        ("-2 * ", "policy_gradient", "the whole loss has the wrong sign"),
+    ],
+)
+def test_a_number_that_multiplies_the_whole_loss_costs_one_part(framework, factor, part, words):
+    multiplied = Variant("multiplied", "loss", ((SUM, f"{factor}({SUM})"),))
+    sheet = check_variant(framework, multiplied)
+    problems = {part: problem for part, problem in sheet.parts().items() if problem}
+    assert problems.keys() == {part}
+    assert words in problems[part]
+
+
+@pytest.mark.pytorch
+@pytest.mark.parametrize("praise", ["logpi_a_s_t", "logpi_a_s_t * torch.ones_like(V_t)"])
+def test_praise_is_not_taken_for_an_entropy_that_is_not_weighed(praise):
+    edits = ("logpi_a_s_t * advantage", praise), (SUM, "-J_hat + value_loss - entropy_reg")
+    sheet = check_variant("pytorch", Variant("praise, unweighed", "loss", edits))
+    problems = {part: problem for part, problem in sheet.parts().items() if problem}
+    assert problems.keys() == {"advantage", "weights"}
+    assert "every action is praised alike" in problems["advantage"]
