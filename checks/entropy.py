@@ -61,7 +61,9 @@ TWICE_AS_FAR = (
     "optimizer?"
 )
 HALF = "half as large as it should be: the formula has no factor of 1/2"
-NUMBERS = (1, 0.01, 0.1, 0.001)  # that stand in the place of an entropy's weight, or of none
+# What people write in the place of an entropy's weight; 1 if they leave it out.
+LITERALS = (1, 0.5, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0001)
+LIKELY_LITERALS = (0.01, 1, 0.1, 0.001)
 LIKE_THE_VALUE = "it is wrong in the same way as the entropy's value"
 
 
@@ -184,10 +186,10 @@ def _size_words(
         return decompose(k, factors)
     sign = (SIGN,) if k < 0 else ()
     weight = abs(k) / left_out
-    if weight < 1 + TOLERANCE and is_close(weight, float(f"{weight:.2g}"), tolerance=TOLERANCE):
+    if is_close(weight, *LITERALS, tolerance=TOLERANCE):
         return sign
-    for number in NUMBERS:
-        words = decompose(weight / number, factors)
+    for literal in LIKELY_LITERALS:
+        words = decompose(weight / literal, factors)
         if words and len(words) == 1 and words[0] not in (TWICE_AS_FAR, HALF):
             return sign + words
     return sign

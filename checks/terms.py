@@ -146,11 +146,13 @@ def policy_moves(measured: Arrays, case: str = "peaked") -> np.ndarray:
 
 def entropy_moves(measured: Arrays, case: str = "idle") -> np.ndarray:
     """Returns how far the entropy term alone moves each logit, `[n_games, n_ticks, n_actions]`."""
-    moves = measured[f"{case}/logit_moves"]
-    if _is_entropy_weighed(measured):
-        return _entropy_alone(moves, measured[f"{case}_weighted/logit_moves"])
-    praise = _praise(measured)
-    return moves - praise * _log_policy_gradient(measured, case) if praise else moves
+    moves, praise = measured[f"{case}/logit_moves"], _praise(measured)
+    if not _is_entropy_weighed(measured):
+        return moves - praise * _log_policy_gradient(measured, case) if praise else moves
+    alone = _entropy_alone(moves, measured[f"{case}_weighted/logit_moves"])
+    # Where another weight multiplies it, too, its size is wrong; but then nothing else moves here.
+    is_all = case == "uniform_idle" and not praise and arrays.factor(alone, moves)
+    return moves if is_all else alone
 
 
 def entropy_loss(measured: Arrays) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_a_number_that_no_idea_gives_is_not_explained_away():
     [
         (1, 1, ""),  # left out
         (0.05, 1, ""),  # a number in its place is another part's mistake
-        (0.2, 1, ""),
+        (0.01, 20, "summed over games and ticks"),  # rather than 0.2
         (1, -1, "wrong sign: "),
         (0.1, -1, "wrong sign: "),
         (1, 20, "summed over games and ticks"),
