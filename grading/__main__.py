@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 from grading import UsageError, command, release
@@ -30,5 +31,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def _end(number: int, _: object) -> None:
+    """Ends as Ctrl-C would, so that nothing stays behind."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
     sys.exit(main())

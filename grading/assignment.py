@@ -159,7 +159,7 @@ class Stage:
         attachment: the file handed in with the notebook.
         seed: the seed of everything that the trial draws.
         start_worker: starts a fresh worker with this time limit in seconds, for all calls together.
-            The worker ends with the trial.
+            The worker ends with the trial, or when another is started.
     """
 
     sources: Sequence[str]

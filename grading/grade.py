@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from grading import UsageError
 from grading.assignment import Arrays, Assignment, Exercise, Stage, Trial, Variant, all_assignments
+from grading.draws import generator_of, why_not_repeatable
 from grading.files import find_attachment
 from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, MeasurementError
 from grading.judge import excuse, judge, with_shapes_of
@@ -26,7 +25,13 @@ from grading.reader import Reader, Reading
 from grading.reference import GraderError, Reference, differs, run_measuring, with_inputs
 from grading.results import Check, ExerciseResult, Report
 from grading.run_all import run_notebook
-from grading.sandbox import SLOTS, Sandbox, Unsandboxed, why_unavailable
+from grading.sandbox import (
+    Sandbox,
+    Unsandboxed,
+    claimed_slots,
+    seen_by_students,
+    why_unavailable,
+)
 from grading.submission import Answer, Submission
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
@@ -43,7 +48,8 @@ class Grader(contextlib.AbstractContextManager):
     """Grades submissions, with one reference for each assignment that they answer.
 
     Args:
-        seed: the seed of all inputs; random by default.
+        seed: the seed of all inputs, together with a secret of this installation; random by
+            default.
         sandboxed: whether student code runs in bubblewrap.
         limits: for every worker that runs student code.
         assignments: those that submissions may answer; by default, all of the project's.
@@ -51,7 +57,7 @@ class Grader(contextlib.AbstractContextManager):
             see `Assignment.templates`.
 
     Raises:
-        UsageError: no assignment knows the template.
+        UsageError: no assignment knows the template, or a seed can repeat nothing.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Grader(contextlib.AbstractContextManager):
         assignments: Sequence[Assignment] | None = None,
         template: str = "",
     ):
+        if seed is not None and (reason := why_not_repeatable()):
+            raise UsageError(f"a seed repeats no grading here: {reason}")
         self.seed = secrets.randbits(53) if seed is None else seed
         self.assignments = all_assignments() if assignments is None else tuple(assignments)
         self.limits = limits or Limits()
@@ -71,9 +79,9 @@ class Grader(contextlib.AbstractContextManager):
             expected = ", ".join(sorted(known)) or "none, as there is no other"
             raise UsageError(f"there is no template {template!r}, expected {expected}")
         self._sandbox = Sandbox if sandboxed else Unsandboxed
-        # Processes are limited by account: graders that run side by side should not share one.
-        self._slot = 2 * secrets.randbelow(SLOTS // 2)
         self._cleanup = contextlib.ExitStack()
+        # Processes are limited by account: graders that run side by side must not share one.
+        self._slot = self._cleanup.enter_context(claimed_slots())
         self._reader: Reader | None = None
         self._references: dict[str, Reference] = {}
         self._folders: dict[str, Path] = {}
@@ -111,8 +119,12 @@ class Grader(contextlib.AbstractContextManager):
             attachment: the file handed in with it; by default, one found beside it.
 
         Raises:
-            GraderError: the grader itself fails.
+            GraderError: the grader itself fails, or students' code could read other submissions.
         """
+        if self._sandbox is Sandbox and (folder := seen_by_students(path.parent)):
+            raise GraderError(
+                f"{path} lies in {folder}, which all submissions can read: copy it to another place"
+            )
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
         return _Grading(self, assignment, path, attachment, reading.submission).report()
@@ -368,19 +380,21 @@ class _Grading:
                 reason = f"{trial.missing}; looked for {looked_for}"
             checks = (Check(trial.name, trial.title, 0, trial.points),)
             return ExerciseResult(trial.name, checks, reason), None
-        seed = np.random.default_rng([self._grader.seed, *trial.name.encode()])
+        seed = generator_of(self._grader.seed, trial.name)
         with contextlib.ExitStack() as workers:
+
+            def start_worker(seconds: float) -> Worker:
+                workers.close()  # an earlier one may hold all that the account may have
+                limits = replace(self._grader.limits, total_seconds=seconds)
+                return self._grader.start_worker(workers, self._assignment, limits)
+
             stage = Stage(
                 sources=answer.sources,
                 cells=self._submission.cells if as_a_whole else (),
                 prepare=self._assignment.prepare,
                 attachment=attachment,
                 seed=int(seed.integers(2**63)),
-                start_worker=lambda seconds: self._grader.start_worker(
-                    workers,
-                    self._assignment,
-                    replace(self._grader.limits, total_seconds=seconds),
-                ),
+                start_worker=start_worker,
             )
             result = trial.run(stage)
         check = Check(trial.name, trial.title, result.points, trial.points, result.message)

@@ -5,12 +5,15 @@ with the same inputs as submissions. Mutants are measured only when something fa
 """
 
 import itertools
+import math
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from grading.assignment import Arrays, Assignment, Exercise, Part, Variant
+from grading.draws import generator_of
 from grading.gaps import find_gaps, leave_open, target_of, targets_of
 from grading.inside.measurement import Measurement, MeasurementError
 from grading.judge import is_close, judge, same_mistake, with_shapes_of, without_line
@@ -20,6 +23,8 @@ from grading.worker import Limits, Reply, Worker
 LIMITS = Limits(total_seconds=float("inf"))
 # What explaining a submission may cost. Measured mutants are kept for the next one.
 MOST_MUTANTS, MOST_PAIRS = 60, 4
+# Wall time for all measurements of an answer's parts, which may be as slow as its author likes.
+TAILORED_SECONDS = 90
 CLAUSE_END = "; and "  # joins what a judgement says of two mistakes
 
 
@@ -42,10 +47,11 @@ class Reference:
         self._start = start
         self._worker: Worker | None = None
         self._measured: dict[tuple[str, str, frozenset[str]], Measurement] = {}
+        self._tailored_seconds = 0.0  # that are left for the current answer
 
     def inputs(self, exercise: Exercise) -> Arrays:
-        """Draws an exercise's inputs, which depend only on the seed and its name."""
-        return exercise.inputs(np.random.default_rng([self._seed, *exercise.name.encode()]))
+        """Draws an exercise's inputs, which depend on the seed, its name and nothing else here."""
+        return exercise.inputs(generator_of(self._seed, exercise.name))
 
     def measure(
         self,
@@ -53,6 +59,7 @@ class Reference:
         variant: Variant | None,
         inputs: Arrays | None = None,
         gaps: frozenset[str] = frozenset(),
+        within: float = math.inf,
     ) -> Measurement:
         """Measures the solution or a variant of it, by default with the exercise's own inputs.
 
@@ -61,6 +68,7 @@ class Reference:
             variant: an edit of the solution, or None.
             inputs: the inputs.
             gaps: what the gaps that are left open assign to; see `gaps.leave_open`.
+            within: the wall time that this may take, in seconds.
 
         Raises:
             GraderError: the worker fails.
@@ -78,7 +86,7 @@ class Reference:
         if self._worker is None or not self._worker.is_alive:
             self._worker = self._start(LIMITS)
         sources = [*self._assignment.template.support([source]), source]
-        reply = run_measuring(self._worker, self._assignment, exercise, sources, inputs)
+        reply = run_measuring(self._worker, self._assignment, exercise, sources, inputs, within)
         if reply.status != "ok":
             raise GraderError(f"measuring the solution failed: {reply.problem}")
         try:
@@ -96,6 +104,7 @@ class Reference:
         """
         gaps = self.unfinished_gaps(exercise, measured)
         if exercise.tailor:
+            self._tailored_seconds = TAILORED_SECONDS
             tailored = self._measure_tailored(exercise, None, measured, gaps)
             return [] if tailored is None or tailored.first_error else [tailored]
         solution = self.measure(exercise, None)
@@ -243,12 +252,15 @@ class Reference:
     ) -> Measurement | None:
         """Measures the solution in a submission's place; returns None if that is impossible."""
         inputs = exercise.tailor(self.inputs(exercise), measured)
-        if not inputs:
+        if not inputs or self._tailored_seconds <= 0:
             return None
+        began = time.monotonic()
         try:
-            return self.measure(exercise, variant, inputs, gaps)
+            return self.measure(exercise, variant, inputs, gaps, self._tailored_seconds)
         except GraderError:  # the inputs come from the student's answer, and caused it
             return None
+        finally:
+            self._tailored_seconds -= time.monotonic() - began
 
 
 def _together(exercise: Exercise, pair: Sequence[Variant]) -> Variant:
@@ -272,6 +284,7 @@ def run_measuring(
     exercise: Exercise,
     sources: Sequence[str] | None,
     inputs: Arrays,
+    within: float = math.inf,
 ) -> Reply:
     """Measures an answer in a worker; the bytes of the reply are a `Measurement`.
 
@@ -281,10 +294,13 @@ def run_measuring(
         exercise: the exercise.
         sources: the code of the answer; None if a whole notebook has run in this worker.
         inputs: the inputs.
+        within: the wall time that this may take, in seconds.
     """
     data = Measurement(inputs).to_bytes()
     sources = None if sources is None else list(sources)
-    return worker.call(assignment.measure, data, exercise=exercise.name, sources=sources)
+    return worker.call(
+        assignment.measure, data, within=within, exercise=exercise.name, sources=sources
+    )
 
 
 def with_inputs(measured: Measurement, inputs: Arrays) -> Measurement:

@@ -11,10 +11,12 @@ its own.
 """
 
 import contextlib
+import errno
 import functools
 import os
 import platform
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -23,9 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PROJECT = Path(__file__).parents[1].resolve()
 SCRATCH = Path("/tmp")
 FIRST_UID = 60_706  # systemd's table of uids calls 60706 to 61183 unused
 SLOTS = 478
+UNCLAIMED_SLOTS = 2  # for what is short, and runs no student's code
 SHARED_MEMORY_BYTES = 64 << 20
 OPEN_FILES = 512
 TOOLS = ("bwrap", "prlimit", "setpriv")
@@ -38,10 +42,15 @@ PROBE = (PYTHON, "-Ic", "import sys; print(sys.base_prefix)")
 MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 # System calls that allocate memory charged to no process, create namespaces (where a tmpfs has no
-# limit), or reach much of the kernel's least tested code. Numbers: (x86_64, aarch64).
+# limit), use up what the whole machine shares, tell one sandbox what another reads, or reach much
+# of the kernel's least tested code. Numbers: (x86_64, aarch64); -1 where there is no such call.
 DENIED = {
     "add_key": (248, 217),
     "bpf": (321, 280),
+    "fadvise64": (221, 223),
+    "inotify_init": (253, -1),
+    "inotify_init1": (294, 26),
+    "io_setup": (206, 0),
     "io_uring_setup": (425, 425),
     "keyctl": (250, 219),
     "memfd_create": (319, 279),
@@ -55,16 +64,19 @@ DENIED = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
+# Sockets of other families may reach beyond a network namespace, as AF_VSOCK does, or the kernel.
+SOCKET_FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
+SOCKET_CALLS = {"socket": (41, 198), "socketpair": (53, 199)}
 CLONE = (56, 220)
 CLONE3 = 435  # its flags are in memory, out of a filter's sight; the C library falls back to clone
 AUDIT_ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 NEW_NAMESPACE_FLAGS = 0x7E02_0000
 X32_NUMBERS = 0x4000_0000
-EPERM, ENOSYS = 1, 38
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 
 
 def system_call_filter(machine: str) -> bytes:
-    """Returns the seccomp program that refuses the `DENIED` calls and new namespaces.
+    """Returns the seccomp program that refuses `DENIED` calls, other sockets and new namespaces.
 
     Args:
         machine: the processor, `x86_64` or `aarch64`, as `platform.machine` names it.
@@ -90,7 +102,13 @@ def system_call_filter(machine: str) -> bytes:
         (answer, 0, 0, refuse | ENOSYS),
     ]
     for numbers in DENIED.values():
-        program += [(equal, 0, 1, numbers[column]), (answer, 0, 0, refuse | EPERM)]
+        if numbers[column] >= 0:
+            program += [(equal, 0, 1, numbers[column]), (answer, 0, 0, refuse | EPERM)]
+    families = SOCKET_FAMILIES.values()
+    for numbers in SOCKET_CALLS.values():
+        program += [(equal, 0, len(families) + 3, numbers[column]), (load, 0, 0, 16)]
+        program += [(equal, len(families) - i, 0, family) for i, family in enumerate(families)]
+        program += [(answer, 0, 0, refuse | EAFNOSUPPORT), (answer, 0, 0, allow)]
     program += [
         (equal, 0, 3, CLONE[column]),
         (load, 0, 0, 16),
@@ -101,14 +119,52 @@ def system_call_filter(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def python_folders() -> list[Path]:
-    """Returns the folders that this Python needs: the environment, its base, the real program."""
+def python_folders(seen: Sequence[Path] = (Path("/usr"),)) -> list[Path]:
+    """Returns the folders that this Python needs: the environment, its base, the real program.
+
+    Args:
+        seen: folders that are seen anyway.
+    """
     folders = []
     for name in (sys.prefix, sys.base_prefix, Path(sys.executable).resolve().parent.parent):
         for folder in (Path(name), Path(name).resolve()):
-            if not any(folder.is_relative_to(known) for known in [Path("/usr"), *folders]):
+            if not any(folder.is_relative_to(known) for known in [*seen, *folders]):
                 folders.append(folder)
     return folders
+
+
+def seen_by_students(path: Path) -> Path | None:
+    """Returns the folder of the system through which a sandbox would see a file, or None."""
+    path = path.resolve()
+    folders = python_folders(seen=())
+    folders += map(Path, (*SYSTEM, *MERGED)) if not _is_hidden(path) else ()
+    return next((folder for folder in folders if path.is_relative_to(folder)), None)
+
+
+def _is_hidden(path: Path) -> bool:
+    """Says whether the project holds a file, which hides it wherever the project lies."""
+    # Without this file the folder would be one in which packages are installed.
+    return path.is_relative_to(PROJECT) and (PROJECT / "pyproject.toml").exists()
+
+
+@contextlib.contextmanager
+def claimed_slots() -> Iterator[int]:
+    """Claims two neighbouring slots, and returns the first; no other grader here gets them.
+
+    Raises:
+        RuntimeError: other graders have them all.
+    """
+    for slot in range(UNCLAIMED_SLOTS, SLOTS - 1, 2):
+        with socket.socket(socket.AF_UNIX) as lock:
+            try:
+                lock.bind(f"\0deep-kung-fu-slot-{slot}")  # gone with this process, however it ends
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise
+            yield slot
+            return
+    raise RuntimeError(f"other graders use all {SLOTS} accounts: let some of them finish first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +234,8 @@ class Sandbox:
 
     def _mounts(self, scratch_bytes: int) -> list[str]:
         arguments = ["--proc", "/proc", "--dev", "/dev"]
+        # Terminals are counted for the whole machine.
+        arguments += ["--size", "4096", "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
         arguments += ["--perms", "1777", "--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
         arguments += ["--perms", "1777", "--size", str(scratch_bytes), "--tmpfs", str(SCRATCH)]
         bound = [Path(name) for name in (*SYSTEM, CPUS) if Path(name).exists()]
@@ -194,9 +252,22 @@ class Sandbox:
                 arguments += ["--perms", "0755", "--dir", str(parent)]
         for path in bound:
             arguments += ["--ro-bind", str(path), str(path)]
+        if _is_hidden(PROJECT) and any(PROJECT.is_relative_to(path) for path in bound):
+            arguments += self._hide_project()
         for path in self.hidden:
             arguments += ["--perms", "0755", "--tmpfs", str(path), "--remount-ro", str(path)]
         return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+    def _hide_project(self) -> list[str]:
+        """Hides the project where a folder of the system holds it, but for what is bound."""
+        needed = [*python_folders(seen=()), *(path.absolute() for path in self.read_only)]
+        arguments = ["--perms", "0755", "--tmpfs", str(PROJECT)]
+        for path in needed:
+            if path.is_relative_to(PROJECT):
+                for parent in reversed(path.relative_to(PROJECT).parents[:-1]):
+                    arguments += ["--perms", "0755", "--dir", str(PROJECT / parent)]
+                arguments += ["--ro-bind", str(path), str(path)]
+        return [*arguments, "--remount-ro", str(PROJECT)]
 
 
 class Unsandboxed(Sandbox):

@@ -209,13 +209,11 @@ def _play_games(
         PlayError: the agent fails, chooses an invalid action, or takes too long.
     """
     deadline = time.monotonic() + rules.seconds
-    agent = _RemoteAgent(worker, stage, weights, rules, n_games)
+    agent = _RemoteAgent(worker, stage, weights, rules, n_games, deadline)
     with rules.games(generator, n_games) as games:
         episodes = [_Episode(seed) for seed in games.seeds]
         frames = games.reset()
         while not all(episode.is_over for episode in episodes):
-            if time.monotonic() > deadline:
-                raise PlayError(f"the games took longer than {rules.seconds:g} s")
             is_running = np.array([not episode.is_over for episode in episodes])
             actions = agent.act(is_running, frames)
             frames, rewards, is_over = games.step(actions)
@@ -236,8 +234,11 @@ class _RemoteAgent:
         weights: Sequence[np.ndarray],
         rules: PlayRules,
         n_games: int,
+        deadline: float,
     ):
         self._worker = worker
+        self._deadline = deadline
+        self._overdue = f"the games took longer than {rules.seconds:g} s"
         self._n_games = n_games
         self._n_actions = rules.n_actions
         named = {f"arr_{i}": array for i, array in enumerate(weights)}
@@ -266,7 +267,12 @@ class _RemoteAgent:
         return actions
 
     def _ask(self, function: str, data: bytes, **keywords: Any) -> bytes:
-        reply = self._worker.call(function, data, **keywords)
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise PlayError(self._overdue)
+        reply = self._worker.call(function, data, within=remaining, **keywords)
         if reply.status == "ok":
             return reply.data
+        if reply.status == "timeout" and time.monotonic() >= self._deadline:
+            raise PlayError(self._overdue)
         raise PlayError(f"the agent cannot play: {reply.problem}"[:MAX_MESSAGE])

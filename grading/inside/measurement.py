@@ -14,7 +14,7 @@ ERROR = "error/"  # precedes the name of anything that could not be measured
 UNFINISHED, NOTE = "unfinished/", "note/"
 UNGRADABLE = "ungradable"
 ABSENT = "absent"
-MAX_WORDS = 2000  # bytes
+MAX_WORDS = 600  # bytes; an error and the student's own line take up to 300 characters
 KINDS = "fiub"  # the NumPy kinds of real numbers and booleans
 
 

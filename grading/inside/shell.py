@@ -15,7 +15,9 @@ def make() -> InteractiveShell:
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "NoColor"
-    return InteractiveShell.instance(config=config)
+    shell = InteractiveShell.instance(config=config)
+    shell.system = shell.system_raw  # the other way needs a terminal
+    return shell
 
 
 def run_cell(data: bytes) -> None:

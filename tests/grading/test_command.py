@@ -1,16 +1,20 @@
 """`python -m grading grade`, as teachers use it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import nbformat
+import psutil
 import pytest
 
 from grading.__main__ import main
@@ -342,6 +346,35 @@ def test_each_notebook_has_its_own_reports(tmp_path):
     assert finished.stdout.count("4 gaps are open") == 3
     written = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.*")}
     assert written == {f"{name}{form}" for name in ("ana/hw", "ben/hw", "one") for form in FORMS}
+
+
+@pytest.mark.pytorch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_grading_that_is_stopped_leaves_nothing_behind(tmp_path, number):
+    notebook = tmp_path / "hw.ipynb"
+    shutil.copy(solution_path("pytorch"), notebook)
+    (scratch := tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "grading", "grade", notebook]
+    environment = {**ENVIRONMENT, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as grading:
+        deadline = time.monotonic() + 120
+        while not (folders := [*scratch.glob("inside-*")]) or len(workers_of(folders[0])) < 2:
+            assert grading.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        grading.send_signal(number)
+        grading.communicate(timeout=60)
+    assert grading.returncode not in (0, 1)
+    assert [*scratch.iterdir()] == []
+    assert workers_of(folders[0]) == []
+
+
+def workers_of(folder: Path) -> list[psutil.Process]:
+    """Returns the processes that were started with a folder of modules."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found += [process] if str(folder) in process.cmdline() else []
+    return found
 
 
 @pytest.mark.parametrize("name", ["--no-sandbox", "--seed=x.ipynb", "-h"])

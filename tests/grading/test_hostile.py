@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from grading import grade as grading_of_one
-from grading.assignment import Assignment, Exercise, Part
+from grading.assignment import Assignment, Exercise, Part, Stage, Trial, TrialResult
 from grading.grade import AS_A_WHOLE, Grader
 from grading.judge import is_close
 from grading.report import as_html, as_json, as_table
@@ -319,6 +319,74 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     )
 
 
+@each_framework
+def test_settings_that_make_the_reference_slow_or_talkative_break_nothing(tmp_path, framework):
+    code = (
+        "{right}\n"
+        + """
+import sys
+class SimpleRecurrentAgent(SimpleRecurrentAgent):
+    module = sys.modules["measure"]
+    def describe(layers, agent, honest=module._describe):
+        import json
+        import numpy
+        measured = honest(layers, agent)
+        parts = json.loads(measured["description/parts"].tobytes())
+        for layers_of_part in parts.values():
+            for kind, settings in layers_of_part:
+                settings[next(iter(settings))] = [1] * 140_000
+        data = json.dumps(parts).encode()
+        return measured | {"description/parts": numpy.frombuffer(data, numpy.uint8)}
+    module._describe = describe
+"""
+    )
+    with Grader(limits=LIMITS, assignments=[TRACKS[framework]]) as grader:
+        _, agent = grade(grader, tmp_path, code)
+    assert agent.points == agent.maximum
+
+
+# -------------------------------------------------------------------------- what trials start
+
+FORKS = """
+import os, time
+n_forks = 0
+while True:
+    try:
+        if not os.fork():
+            os.setsid()
+            time.sleep(1000)
+        n_forks += 1
+    except OSError:
+        break
+print(n_forks)
+"""
+
+
+def test_another_worker_starts_whatever_processes_the_first_one_left(tmp_path):
+    def start_two(stage: Stage) -> TrialResult:
+        workers = (stage.start_worker(60) for _ in range(2))
+        printed = [worker.call("shell:run_cell", FORKS.encode()).output for worker in workers]
+        return TrialResult(message=" ".join(printed))
+
+    trial = Trial(
+        name="play",
+        title="two workers",
+        points=1,
+        exercise="double",
+        attachment="weights.npz",
+        missing="no weights",
+        run=start_two,
+    )
+    toy = make_toy(tmp_path, trials=(trial,))
+    weights = tmp_path / "weights.npz"
+    weights.touch()
+    path = write_cells(tmp_path / "hw.ipynb", *TOY.values())
+    with Grader(limits=SMALL, assignments=[toy]) as grader:
+        *_, played = grader.grade(path, weights).exercises
+    first, second = played.checks[0].message.split()
+    assert int(second) == int(first) > 100
+
+
 # ------------------------------------------------------------------------------- the second look
 
 TOY = {
@@ -348,13 +416,19 @@ def toy_exercise(name: str) -> Exercise:
     return Exercise(name, (part,), lambda generator: {"case/x": generator.random(4)})
 
 
+def make_toy(folder: Path, **fields) -> Assignment:
+    """Returns an assignment whose exercises are to double and to triple."""
+    solution = folder / "solution.ipynb"
+    cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in TOY.items()]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), solution)
+    exercises = tuple(map(toy_exercise, TOY))
+    return Assignment(name="toy", solution=solution, exercises=exercises, **fields)
+
+
 @pytest.fixture
 def grade_toy(tmp_path, monkeypatch):
     """Grades a right answer, one that only the second look can follow, and a hostile cell."""
-    solution = tmp_path / "solution.ipynb"
-    cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in TOY.items()]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), solution)
-    toy = Assignment(name="toy", solution=solution, exercises=tuple(map(toy_exercise, TOY)))
+    toy = make_toy(tmp_path)
     quick = functools.partial(run_notebook, limits=QUICK)
     monkeypatch.setattr(grading_of_one, "run_notebook", quick)
 

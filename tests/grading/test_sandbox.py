@@ -18,7 +18,13 @@ from pathlib import Path
 import pytest
 
 from grading import sandbox
-from grading.sandbox import FIRST_UID, Sandbox, Unsandboxed, python_folders
+from grading.sandbox import (
+    FIRST_UID,
+    Sandbox,
+    Unsandboxed,
+    claimed_slots,
+    python_folders,
+)
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.alone
@@ -266,6 +272,40 @@ print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())
     assert printed == "PermissionError\n-1 1\n-1 1\n"
 
 
+def test_sockets_are_of_families_that_stay_inside(inside):
+    printed = inside("""
+AF_VSOCK, AF_ALG, AF_PACKET, AF_NETLINK = 40, 38, 17, 16
+for family in (AF_VSOCK, AF_ALG, AF_PACKET, AF_NETLINK):
+    attempt(socket.socket, family, socket.SOCK_DGRAM)
+    attempt(socket.socketpair, family)
+for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+    socket.socket(family, socket.SOCK_STREAM).close()
+socket.socketpair()
+""")
+    assert printed == "OSError\n" * 8
+
+
+def test_what_the_whole_machine_shares_is_not_used_up(inside):
+    printed = inside("""
+IO_SETUP = {"x86_64": 206, "aarch64": 0}[os.uname().machine]
+context = ctypes.c_ulong(0)
+attempt(lambda: call(IO_SETUP, 1000, ctypes.byref(context)))
+attempt(os.openpty)
+attempt(write, "/dev/pts/hacked")
+print(os.path.exists("/dev/ptmx"))
+""")
+    assert printed == "PermissionError\nFileNotFoundError\nOSError\nFalse\n"
+
+
+def test_what_another_sandbox_reads_is_not_told(inside):
+    printed = inside("""
+print(libc.inotify_init1(0), ctypes.get_errno())
+with open(sys.executable, "rb") as file:
+    attempt(os.posix_fadvise, file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+""")
+    assert printed == "-1 1\nPermissionError\n"
+
+
 def test_processes_of_the_machine_can_be_neither_seen_nor_killed(inside):
     with subprocess.Popen(["sleep", "100"]) as bystander:
         printed = inside(f"""
@@ -339,6 +379,47 @@ def test_the_project_around_the_environment_is_hidden(tmp_path):
     assert printed == f"['.venv'] {python.parents[1]}\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="moves the project to another place")
+@pytest.mark.parametrize("environment_is_inside", [True, False])
+def test_a_project_below_a_folder_of_the_system_is_hidden(tmp_path, environment_is_inside):
+    place = Path("/usr/src/app")
+    (tmp_path / "grading/inside").mkdir(parents=True)
+    for name in ("__init__.py", "sandbox.py", "inside/serve.py"):
+        shutil.copy(ROOT / "grading" / name, tmp_path / "grading" / name)
+    for name in ("pyproject.toml", "solution.ipynb", ".env"):
+        (tmp_path / name).write_text("canary")
+    python = Path(sys.executable)
+    source = f"""
+import sys
+for folder, _, files in os.walk({str(place)!r}):
+    print(folder, *files) if "/.venv" not in folder else None
+print(os.path.exists("/usr/bin/env"), {str(place)!r} in sys.prefix)
+"""
+    request = json.dumps(["import os\n" + source, [str(place / "grading/inside")], 64])
+    view = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/usr/src", "--bind", tmp_path, place]
+    if environment_is_inside:
+        python = place / ".venv/bin" / python.name
+        view += ["--bind", sys.prefix, place / ".venv"]
+    driver = DRIVER.replace(str(ROOT), str(place))
+    printed = subprocess.run(
+        [*view, "--", python, "-P", "-c", driver], input=request, capture_output=True, text=True
+    )
+    told = printed.stdout.splitlines()
+    assert told[-1] == f"True {environment_is_inside}", printed.stdout + printed.stderr
+    assert {line.rstrip() for line in told[:-1]} == {
+        str(place),
+        f"{place}/grading",
+        f"{place}/grading/inside serve.py",
+    }
+
+
+def test_a_folder_that_every_submission_can_read_is_known(tmp_path):
+    assert sandbox.seen_by_students(tmp_path) is None
+    assert sandbox.seen_by_students(ROOT / "solutions") is None
+    assert sandbox.seen_by_students(Path("/usr/share/course")) == Path("/usr")
+    assert sandbox.seen_by_students(Path(sys.prefix) / "share") is not None
+
+
 def test_it_dies_with_the_grader():
     source = f"""
 import sys, time
@@ -371,6 +452,29 @@ def test_slots_are_limited(slot):
     for kind in (Sandbox, Unsandboxed):
         with pytest.raises(ValueError, match=f"slot is {slot}, expected 0 to 477"):
             kind(slot=slot)
+
+
+def test_graders_side_by_side_never_share_an_account():
+    claim = "from grading.sandbox import claimed_slots\nwith claimed_slots() as slot: "
+    with claimed_slots() as first, claimed_slots() as second:
+        assert abs(first - second) >= 2
+        printed = subprocess.check_output([sys.executable, "-c", claim + "print(slot)"], text=True)
+        assert int(printed) not in (first, second)
+    source = claim + "print(slot, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        theirs = int(other.stdout.readline())
+        other.kill()  # whoever claimed one and was killed has it no more
+        other.wait()
+        with claimed_slots() as slot:
+            assert slot <= theirs
+
+
+def test_no_account_left_is_said(monkeypatch):
+    monkeypatch.setattr(sandbox, "SLOTS", sandbox.UNCLAIMED_SLOTS)
+    with pytest.raises(RuntimeError, match="other graders use all"), claimed_slots():
+        pass
 
 
 def test_missing_programs_are_named(monkeypatch):

@@ -51,7 +51,7 @@ def test_arrays_without_numbers_are_not_sent():
 
 def test_long_errors_are_cut():
     back = Measurement.from_bytes(Measurement(errors={"": "é" * MAX_WORDS}).to_bytes())
-    assert len(back.first_error) <= MAX_WORDS
+    assert len(back.first_error) <= MAX_WORDS < 1000  # no module's text gets out in an error
 
 
 @pytest.mark.parametrize(
