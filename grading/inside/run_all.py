@@ -33,7 +33,8 @@ _bound: dict[str, Any] = {}  # the latest function, class or module of each name
 def prepare(data: bytes) -> None:
     """Prepares the shell for a notebook."""
     shell = InteractiveShell.instance()
-    shell.system = shell.system_piped = shell.system_raw = _answering(shell.system_raw, None)
+    shell.system = _answering(shell.system, None)
+    shell.system_piped = shell.system_raw = _answering(shell.system_raw, None)
     shell.getoutput = _answering(shell.getoutput, [])
     shell.run_line_magic = _forgiving(shell.run_line_magic)
     shell.run_cell_magic = _forgiving(shell.run_cell_magic)

@@ -1,5 +1,7 @@
 """The IPython shell in which students' cells run, as they would in a notebook."""
 
+import sys
+
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -16,8 +18,14 @@ def make() -> InteractiveShell:
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "NoColor"
     shell = InteractiveShell.instance(config=config)
-    shell.system = shell.system_raw  # the other way needs a terminal
+    shell.system = _system
     return shell
+
+
+def _system(command: str) -> None:
+    """Runs a command as `!` does, without a terminal, of which a sandbox has none."""
+    sys.stdout.flush()
+    InteractiveShell.instance().system_raw(command)
 
 
 def run_cell(data: bytes) -> None:
