@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -31,6 +32,8 @@ WATCH_SECONDS = 0.1
 SETTLE_SECONDS = 1.0  # how long the end of a process may take to become known
 KILL_SECONDS = 10
 CHUNK = 1 << 18
+# What nothing counts to a process, such as the buffers of sockets, shows only in what is left.
+RESERVE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +44,12 @@ class Limits:
         startup_seconds: time until the worker is ready.
         call_seconds: time of one `Worker.call`.
         total_seconds: time of all calls together.
-        memory_bytes: resident memory of the whole process tree.
+        memory_bytes: memory of the whole process tree, resident pages and page tables.
         output_bytes: output kept of one call; what is printed beyond it is lost.
         flood_bytes: output that one call may print.
         reply_bytes: size of one reply.
         scratch_bytes: size of the scratch folder, and of any one file.
+        scratch_files: files and folders in it; each takes about 1 KiB that no size counts.
         processes: processes and threads together. TensorFlow starts about 16 for each core.
     """
 
@@ -57,6 +61,7 @@ class Limits:
     flood_bytes: int = 256 << 20
     reply_bytes: int = 32 << 20
     scratch_bytes: int = 256 << 20
+    scratch_files: int = 50_000
     processes: int = 256 + 16 * (os.cpu_count() or 1)
 
 
@@ -81,6 +86,10 @@ class WorkerStartError(RuntimeError):
     """A worker did not start; no student code had run in it."""
 
 
+class MachineError(RuntimeError):
+    """The machine has run out of memory, whoever took it; the worker was stopped to save it."""
+
+
 class _TooLargeError(Exception):
     """The process sent more than it may."""
 
@@ -102,6 +111,7 @@ class Worker:
         self._sandbox = replace(sandbox, read_only=[*sandbox.read_only, *self._modules])
         self._limits = limits
         self._end: tuple[Status, str] | None = None
+        self._is_machine_full = False
         self._end_lock, self._ended = threading.Lock(), threading.Event()
         self._output_lock, self._output, self._n_printed = threading.Lock(), bytearray(), 0
         self._n_calls = 0
@@ -150,6 +160,9 @@ class Worker:
 
         Returns:
             The reply. Once a worker is dead, every call returns the reason.
+
+        Raises:
+            MachineError: the machine, not the process, has too little memory left.
         """
         self._n_calls += 1
         call = json.dumps({"function": function, "keywords": keywords}).encode()
@@ -163,6 +176,8 @@ class Worker:
         began = time.monotonic()
         reply = self._ask(request, min(seconds, remaining), overdue)
         self._seconds_used += time.monotonic() - began
+        if self._is_machine_full:
+            raise MachineError(reply.problem)
         return reply
 
     def _launch(self, cleanup: contextlib.ExitStack) -> None:
@@ -274,15 +289,29 @@ class Worker:
         return False
 
     def _watch(self) -> None:
-        limit = self._limits.memory_bytes
         while not self._ended.wait(WATCH_SECONDS):
             self._read_output()
             processes = self._processes()
-            # Resident memory counts a shared page once for each process that shares it.
-            if sum(map(_resident, processes)) > limit < sum(map(_proportional, processes)):
-                self._stop("memory", f"the processes held more than {limit >> 20} MiB of memory")
+            available = psutil.virtual_memory().available
+            if reason := self._excess(processes):
+                self._stop("memory", reason)
+            elif available < RESERVE_BYTES:
+                self._is_machine_full = True
+                self._stop("memory", f"this machine has only {available >> 20} MiB of memory left")
             elif self._process.poll() is not None:
                 self._stop("died", self._describe_end())
+
+    def _excess(self, processes: Sequence[psutil.Process]) -> str:
+        """Says what there is too much of, "" if nothing."""
+        limit = self._limits.memory_bytes - sum(map(_page_tables, processes))
+        # Resident memory counts a shared page once for each process that shares it.
+        if sum(map(_resident, processes)) > limit < sum(map(_proportional, processes)):
+            limit = self._limits.memory_bytes
+            return f"the processes held more than {limit >> 20} MiB of memory"
+        files = max(self._sandbox.count_files(process.pid) for process in processes)
+        if files > self._limits.scratch_files:
+            return f"it made more than {self._limits.scratch_files:,} files"
+        return ""
 
     def _processes(self) -> list[psutil.Process]:
         """Returns the sandbox's process and its descendants, and updates their CPU time."""
@@ -334,6 +363,15 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _resident(process: psutil.Process) -> int:
     return _unless_gone(lambda: process.memory_info().rss, 0)
+
+
+def _page_tables(process: psutil.Process) -> int:
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmPTE:\s*(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
 
 
 def _proportional(process: psutil.Process) -> int:

@@ -266,10 +266,13 @@ attempt(lambda: call(435, 0, 0))
 def test_memory_charged_to_no_process_is_refused(inside):
     printed = inside("""
 attempt(os.memfd_create, "hidden")
+write("/tmp/file")
+attempt(os.setxattr, "/tmp/file", "user.hidden", b"x" * 1000)
+attempt(lambda: os.setxattr("/tmp", "user.hidden", b"x" * 1000, follow_symlinks=False))
 print(libc.shmget(0, 1 << 20, 0o1600), ctypes.get_errno())
 print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())
 """)
-    assert printed == "PermissionError\n-1 1\n-1 1\n"
+    assert printed == "PermissionError\n" * 3 + "-1 1\n-1 1\n"
 
 
 def test_sockets_are_of_families_that_stay_inside(inside):

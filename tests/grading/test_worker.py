@@ -13,7 +13,7 @@ import pytest
 
 from grading.inside.serve import MAX_WORDS, REPLY
 from grading.sandbox import Sandbox, Unsandboxed
-from grading.worker import Limits, Reply, Worker, WorkerStartError
+from grading.worker import Limits, MachineError, Reply, Worker, WorkerStartError
 from tests.grading.test_sandbox import as_ordinary_user
 
 ROOT = Path(__file__).parents[2]
@@ -213,6 +213,42 @@ def test_output_of_the_process_itself_neither_fills_nor_blocks_anything(worker, 
     source = f"import os\nfor _ in range(100): os.write({stream}, bytes(10_000))"
     assert run(worker, source).status == "ok"
     assert run(worker, "pass").status == "ok"
+
+
+# Memory that the size of no process shows. A zero page is shared, but each needs its own table.
+UNSEEN = {
+    "page tables": (
+        "import mmap\nflags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE\n"
+        "pages = mmap.mmap(-1, 300 << 30, flags=flags)\n"
+        "for start in range(0, 300 << 30, 2 << 20): pages[start]",
+        "the processes held more than 400 MiB of memory",
+    ),
+    "empty files": (
+        "for i in range(200_000): open(f'/tmp/{i}', 'w').close()",
+        "it made more than 50,000 files",
+    ),
+    "empty files in shared memory": (
+        "for i in range(200_000): open(f'/dev/shm/{i}', 'w').close()",
+        "it made more than 50,000 files",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+def test_memory_that_no_process_shows_is_bounded(worker, kind):
+    source, problem = UNSEEN[kind]
+    reply = run(worker, f"{source}\n__import__('time').sleep(1000)")
+    assert (reply.status, reply.problem) == ("memory", problem)
+    assert not worker.is_alive
+
+
+def test_a_machine_without_memory_is_nobodys_fault(worker, monkeypatch):
+    assert run(worker, "pass").status == "ok"
+    monkeypatch.setattr("grading.worker.RESERVE_BYTES", 1 << 60)
+    for _ in range(2):
+        with pytest.raises(MachineError, match="this machine has only"):
+            run(worker, "__import__('time').sleep(10)")
+    assert not worker.is_alive
 
 
 def test_memory_is_bounded(worker):
