@@ -40,6 +40,7 @@ from IPython.core import inputtransformer2
 from grading.files import UnreadableError
 from grading.gaps import EXERCISE, fill
 from grading.notebook import CodeCell, read_code_cells
+from grading.tripwire import find_tripwires
 
 MAX_MAGICS = 20  # in a cell
 MAX_LISTED = 10  # cells or lines in a remark
@@ -272,9 +273,27 @@ def read_submission(code: list[CodeCell], template: Template) -> Submission:
     return Submission(
         answers,
         cells=tuple(_as_run(cell, cell.number in unfinished) for cell in code),
-        remarks=tuple(_list_unused(cells, used, counted)),
+        remarks=(*_list_unused(cells, used, counted), *_list_tripwires(cells)),
         is_foreign=is_foreign,
     )
+
+
+def _list_tripwires(cells: Iterable["_Cell"]) -> list[str]:
+    """Returns a remark on code that looks into the process that runs it, or nothing."""
+    found = [
+        f"cell {cell.number}: {line}"
+        for cell in cells
+        for statement in cell.statements
+        for line in find_tripwires(statement.text)
+    ]
+    if not found:
+        return []
+    more = f", and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+    return [
+        "code that looks into the process that grades it, for you to read: "
+        + "; ".join(found[:MAX_LISTED])
+        + more
+    ]
 
 
 def _as_run(cell: CodeCell, is_unfinished: bool) -> RunCell:
