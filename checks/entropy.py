@@ -138,6 +138,18 @@ def right(logits: np.ndarray, actions: np.ndarray) -> list[tuple[float, np.ndarr
     return [(idea.value, idea.gradient) for idea in ideas if not idea.words]
 
 
+def follows(logits: np.ndarray, actions: np.ndarray, gradient: np.ndarray, value: float) -> bool:
+    """Says whether a gradient or a value is made of these logits as a known idea would make it.
+
+    The arguments are those of `problems`; the gradient may be of any size.
+    """
+    ideas = _ideas(logits.tobytes(), logits.shape, logits.dtype.str, actions.tobytes())
+    is_value_right = is_close(value, *(idea.value for idea in ideas if not idea.words))
+    return is_value_right or any(
+        factor(gradient, idea.gradient) is not None for idea in ideas if np.any(idea.gradient)
+    )
+
+
 def _name(
     ideas: Sequence[_Idea],
     gradient: np.ndarray,

@@ -25,7 +25,15 @@ from checks.measuring import (
 )
 from checks.notebook import Sheet, describe_error, require
 from checks.parts import AgentBypassed
-from checks.terms import TERMS, Arrays, Tables, find_problem, follows_return
+from checks.terms import (
+    TERMS,
+    UNANCHORED,
+    Arrays,
+    Tables,
+    find_problem,
+    follows_return,
+    follows_rollout,
+)
 from checks.unfinished import Unfinished
 
 
@@ -73,16 +81,19 @@ def add_lines(framework: ModuleType, namespace: dict[str, Any], sheet: Sheet) ->
         return
     finally:
         unfinished.restore()
+    measured = _as_arrays({"peaked": peaked, **others})
+    tables = dataclasses.replace(TABLES, policy_names=framework.POLICY)
     told = unfinished.tell(sheet)
     if "step" not in told:
         problem = step_problem(peaked.step, framework.HOW_TO_STEP)
+        if not problem and not follows_rollout(measured, tables):
+            problem = UNANCHORED
         sheet.add("the optimizer takes one step", problem, part="step")
     if framework.GRADIENTS_ADD_UP and (peaked.step.has_gradients or peaked.step.n_moved):
         problem = own_gradients_problem(again.value_moves, peaked.value_moves)
         problem = problem or own_gradients_problem(again.logit_moves, peaked.logit_moves)
         sheet.add("each step has gradients of its own", problem, part="step")
-    measured = _as_arrays({"peaked": peaked, **others})
-    _add_terms(measured, sheet, framework.POLICY, told)
+    _add_terms(measured, sheet, tables, told)
 
 
 def _as_arrays(measurements: dict[str, LossMeasurement]) -> Arrays:
@@ -104,9 +115,8 @@ def _as_arrays(measurements: dict[str, LossMeasurement]) -> Arrays:
     return arrays
 
 
-def _add_terms(measured: Arrays, sheet: Sheet, policy_names: str, told: set[str]) -> None:
+def _add_terms(measured: Arrays, sheet: Sheet, tables: Tables, told: set[str]) -> None:
     """Adds a line for each part of the loss."""
-    tables = dataclasses.replace(TABLES, policy_names=policy_names)
     accepted = right_numbers()
     for part, term in TERMS.items():
         if part in told:

@@ -15,6 +15,7 @@ out as numbers can be judged too:
 -   `…_ends` and `…_other_end` differ only after a game is over: before that, nothing may change.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -748,6 +749,16 @@ def _entropy_problems(measured: Arrays, tables: Tables) -> tuple[str, str]:
     )
 
 
+def _explain_entropy(measured: Arrays, tables: Tables) -> bool:
+    loss = entropy_loss(measured) if "idle/loss" in measured else np.nan
+    return entropy.follows(
+        measured["inputs/idle/logits"],
+        measured["inputs/idle/actions"],
+        entropy_moves(measured),
+        float(-loss / ENTROPY_WEIGHT),
+    )
+
+
 def entropy_value_problem(measured: Arrays, accepted: Sequence[Arrays], tables: Tables) -> str:
     return _entropy_problems(measured, tables)[0]
 
@@ -1089,6 +1100,27 @@ TERMS = {
 }
 
 
+# These compare a submission's numbers with each other; all others compare them with right ones.
+RELATIVE = {"semi_gradient", "policy_gradient", "constant_advantage", "value_ends", "policy_ends"}
+RELATIVE |= {"memory_gradient", "memory_reset", "weights", "returned"}
+UNANCHORED = (
+    "it counts once the value loss, the advantage or the entropy follows from the rollout: none "
+    "of them does"
+)
+
+
+def follows_rollout(measured: Arrays, tables: Tables) -> bool:
+    """Says whether any term follows from its rollout, in the right way or as a known mistake does.
+
+    Numbers that only agree with each other may have been invented, and prove nothing.
+    """
+    for explain_term in (_explain_values, _explain_pushes, _explain_entropy):
+        with contextlib.suppress(KeyError):  # a case was not measured
+            if explain_term(measured, tables):
+                return True
+    return False
+
+
 def find_problem(part: str, measured: Arrays, accepted: Sequence[Arrays], tables: Tables) -> str:
     """Says why a part of the loss fails, "" if it passes.
 
@@ -1102,14 +1134,17 @@ def find_problem(part: str, measured: Arrays, accepted: Sequence[Arrays], tables
         KeyError: the loss was no number, and this part cannot be judged without.
     """
     k = _size_of_all(measured, tables)
-    if k == 1:
-        return TERMS[part].judge(measured, accepted, tables)
-    problem = TERMS[part].judge(_divided(measured, k), accepted, tables)
-    return problem or _problem_of_all(part, k)
+    divided = measured if k == 1 else _divided(measured, k)
+    problem = TERMS[part].judge(divided, accepted, tables) or _problem_of_all(part, k)
+    if not problem and part in RELATIVE and not follows_rollout(measured, tables):
+        return UNANCHORED
+    return problem
 
 
 def _problem_of_all(part: str, k: float) -> str:
     """Says what a number is that multiplies all terms, in the one part that it costs."""
+    if k == 1:
+        return ""
     if k < 0:
         return WHOLE_NEGATED if part == "policy_gradient" else ""
     return WHOLE.format(k=k) if part == "weights" else ""

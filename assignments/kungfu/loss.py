@@ -15,7 +15,7 @@ from checks.arrays import factor
 from checks.loss import own_gradients_problem, step_problem
 from checks.loss_cases import N_ACTIONS
 from checks.measuring import Step
-from checks.terms import evidence_of, find_problem
+from checks.terms import UNANCHORED, evidence_of, find_problem, follows_rollout
 from grading.assignment import Arrays, Exercise, Fit, Part
 from grading.inside.measurement import Measurement
 from grading.judge import TOLERANCE
@@ -58,7 +58,7 @@ def _step_problem(measured: Measurement, accepted: Sequence[Measurement]) -> str
             again, first = measured[f"peaked/{name}_again"], measured[f"peaked/{name}"]
             if problem := own_gradients_problem(again, first):
                 return problem
-    return ""
+    return "" if follows_rollout(measured, tables_of(measured)) else UNANCHORED
 
 
 TWICE = ("value_moves", "logit_moves")  # measured again if gradients add up over calls
