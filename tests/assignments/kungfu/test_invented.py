@@ -1,10 +1,14 @@
 """Arrays that agree with each other, but not with what was asked, earn nothing, or are told."""
 
-import numpy as np
+import time
 
+import numpy as np
+import pytest
+
+from grading import reference as reference_of_one
 from grading.grade import Grader, judge_exercise
 from grading.judge import judge
-from tests.frameworks import TRACKS, each_framework
+from tests.frameworks import TRACKS, each_framework, find_variant
 
 
 @each_framework
@@ -29,3 +33,26 @@ def test_an_agent_that_is_consistent_in_itself_is_told(framework):
         to_others = reference.measure(exercise, None, exercise.inputs(np.random.default_rng()))
         result = judge_exercise(reference, exercise, to_others)
     assert any(remark.startswith("judged by its properties: ") for remark in result.remarks)
+
+
+@pytest.mark.pytorch
+def test_layers_that_take_long_to_rebuild_have_one_budget(monkeypatch):
+    track, budgets = TRACKS["pytorch"], []
+    exercise = track.exercise("agent")
+    mutant = find_variant("pytorch", "agent", "softmax inside the logits head")
+
+    def measure_slowly(*arguments):
+        budgets.append(arguments[-1])
+        time.sleep(0.4)
+        return measure(*arguments)
+
+    monkeypatch.setattr(reference_of_one, "TAILORED_SECONDS", 1.0)
+    with Grader() as grader:
+        reference = grader.reference(track)
+        measured, measure = reference.measure(exercise, mutant), reference.measure
+        monkeypatch.setattr(reference, "measure", measure_slowly)
+        result = judge_exercise(reference, exercise, measured)
+    assert result.points < result.maximum
+    assert 1 <= len(budgets) <= 3
+    assert budgets == sorted(budgets, reverse=True)
+    assert budgets[0] == 1.0
