@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from grading import reference as reference_of_one
+from grading.assignment import Variant
 from grading.grade import Grader, judge_exercise
 from grading.judge import judge
-from tests.frameworks import TRACKS, each_framework, find_variant
+from tests.frameworks import TRACKS, each_framework
 
 
 @each_framework
@@ -39,7 +40,7 @@ def test_an_agent_that_is_consistent_in_itself_is_told(framework):
 def test_layers_that_take_long_to_rebuild_have_one_budget(monkeypatch):
     track, budgets = TRACKS["pytorch"], []
     exercise = track.exercise("agent")
-    mutant = find_variant("pytorch", "agent", "softmax inside the logits head")
+    constant = ("self.state_value(hidden)[:, 0]", "torch.zeros(len(obs_t))")  # no mutant's mistake
 
     def measure_slowly(*arguments):
         budgets.append(arguments[-1])
@@ -49,10 +50,11 @@ def test_layers_that_take_long_to_rebuild_have_one_budget(monkeypatch):
     monkeypatch.setattr(reference_of_one, "TAILORED_SECONDS", 1.0)
     with Grader() as grader:
         reference = grader.reference(track)
-        measured, measure = reference.measure(exercise, mutant), reference.measure
+        measure = reference.measure
+        measured = measure(exercise, Variant("constant", "agent", (constant,)))
         monkeypatch.setattr(reference, "measure", measure_slowly)
         result = judge_exercise(reference, exercise, measured)
     assert result.points < result.maximum
-    assert 1 <= len(budgets) <= 3
+    assert 2 <= len(budgets) <= 3  # of all that could explain it
     assert budgets == sorted(budgets, reverse=True)
     assert budgets[0] == 1.0
