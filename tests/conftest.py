@@ -1,8 +1,13 @@
-"""Leaves out, by name, the tests of a framework that is not installed."""
+"""Leaves out the tests of a framework that is not installed, and spares the home folder."""
 
+import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+
+# Where an installation keeps its secret; processes that tests start see it, too.
+os.environ["XDG_STATE_HOME"] = str(Path(__file__).parents[1] / "build" / "state")
 
 MODULES = {"tensorflow": "tensorflow", "pytorch": "torch"}
 
