@@ -1104,8 +1104,8 @@ TERMS = {
 RELATIVE = {"semi_gradient", "policy_gradient", "constant_advantage", "value_ends", "policy_ends"}
 RELATIVE |= {"memory_gradient", "memory_reset", "weights", "returned"}
 UNANCHORED = (
-    "it counts once the value loss, the advantage or the entropy follows from the rollout: none "
-    "of them does"
+    "it counts only if the value loss, the advantage or the entropy follows from the rollout, and "
+    "none of them does"
 )
 
 

@@ -319,8 +319,8 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
     )
 
 
-@each_framework
-def test_settings_that_make_the_reference_slow_or_talkative_break_nothing(tmp_path, framework):
+@pytest.mark.tensorflow
+def test_layers_that_give_a_great_many_numbers_break_nothing(tmp_path):
     code = (
         "{right}\n"
         + """
@@ -332,17 +332,26 @@ class SimpleRecurrentAgent(SimpleRecurrentAgent):
         import numpy
         measured = honest(layers, agent)
         parts = json.loads(measured["description/parts"].tobytes())
-        for layers_of_part in parts.values():
-            for kind, settings in layers_of_part:
-                settings[next(iter(settings))] = [1] * 140_000
+        (head,) = [name for name in parts if "logits" in name]
+        parts[head][0][1]["units"] = 1  # one logit, which the next layer makes a great many
+        parts[head].append(["Rescaling", {"scale": [1] * 140_000, "offset": 0}])
         data = json.dumps(parts).encode()
-        return measured | {"description/parts": numpy.frombuffer(data, numpy.uint8)}
+        kernel, bias = (measured[f"description/{head}/{i:02}"] for i in (0, 1))
+        return measured | {
+            "description/parts": numpy.frombuffer(data, numpy.uint8),
+            f"description/{head}/00": kernel[:, :1].copy(),
+            f"description/{head}/01": bias[:1].copy(),
+        }
     module._describe = describe
 """
     )
-    with Grader(limits=LIMITS, assignments=[TRACKS[framework]]) as grader:
+    with Grader(limits=LIMITS, assignments=[TRACKS["tensorflow"]]) as grader:
         _, agent = grade(grader, tmp_path, code)
     assert agent.points == agent.maximum
+    assert (
+        "judged by its properties: the solution cannot be rebuilt from the answer's parts"
+        in agent.remarks
+    )
 
 
 # -------------------------------------------------------------------------- what trials start

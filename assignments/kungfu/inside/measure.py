@@ -41,7 +41,6 @@ DESCRIPTION = "description/"
 MAX_WEIGHT_BYTES = 8 << 20
 MAX_NAME_BYTES = 2048
 MAX_SETTING = 2048  # of units, filters and the like, in absolute value
-MAX_NUMBERS = 8  # in one setting, such as the two of a kernel's size
 WORDS = ("valid", "same", "zeros", "linear", "relu", "elu", "selu", "gelu", "silu", "tanh")
 WORDS += ("sigmoid", "softmax")  # words that a setting may be
 
@@ -206,9 +205,7 @@ def _build_layer(layers: Layers, kind: str, settings: dict[str, Any]) -> Any:
     for key in layers.STANDARD[kind]:
         value = settings[key]
         numbers = value if isinstance(value, list) else [value]
-        is_small = len(numbers) <= MAX_NUMBERS and all(
-            isinstance(n, int | float) and abs(n) <= MAX_SETTING for n in numbers
-        )
+        is_small = all(isinstance(n, int | float) and abs(n) <= MAX_SETTING for n in numbers)
         # Keras would make an object from any dictionary.
         if not (value is None or is_small or value in WORDS):
             raise ValueError(f"{kind} with {key} = {value!r:.50}")
