@@ -27,10 +27,10 @@ class RunLimits:
         worker_seconds: everything, measuring included, before the process is killed.
     """
 
-    cell_cpu_seconds: float = 2
+    cell_cpu_seconds: float = 1
     cell_seconds: float = 20
     stop_seconds: float = 60
-    cpu_seconds: float = 8
+    cpu_seconds: float = 5
     least_cpu_seconds: float = 0.3
     worker_seconds: float = 300
 

@@ -24,6 +24,7 @@ from IPython.core.interactiveshell import InteractiveShell
 COMMANDS = re.compile(
     r"\b(pip3?|conda|mamba|apt(-get)?|wget|curl|git|gdown|kaggle|nvidia-smi|xvfb|xvfb-run)\b|setup"
 )
+AGAIN_SECONDS = 1.0
 MAGICS = ("pip", "conda", "mamba", "tensorboard", "load_ext", "matplotlib", "env", "set_env")
 
 _notes: list[str] = []  # of the cell that runs
@@ -84,7 +85,10 @@ def namespace() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _interrupting(cpu_seconds: float, seconds: float) -> Iterator[None]:
-    """Raises KeyboardInterrupt in the main thread when time is up, and again while it goes on."""
+    """Raises KeyboardInterrupt in the main thread when time is up, and again while it goes on.
+
+    An import is waited for: half a module is of no use to any later cell.
+    """
     timers = {
         signal.ITIMER_PROF: (signal.SIGPROF, cpu_seconds),
         signal.ITIMER_REAL: (signal.SIGALRM, seconds),
@@ -92,7 +96,7 @@ def _interrupting(cpu_seconds: float, seconds: float) -> Iterator[None]:
     try:
         for timer, (number, limit) in timers.items():
             signal.signal(number, _interrupt)
-            signal.setitimer(timer, limit, 1.0)
+            signal.setitimer(timer, limit, AGAIN_SECONDS)
         yield
     except KeyboardInterrupt:  # between two statements of the shell's own
         pass
@@ -103,6 +107,10 @@ def _interrupting(cpu_seconds: float, seconds: float) -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: Any) -> None:
+    while frame:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return
+        frame = frame.f_back
     _notes.append("interrupted: it took too long")
     raise KeyboardInterrupt
 

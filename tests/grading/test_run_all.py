@@ -63,6 +63,16 @@ def test_what_takes_long_is_interrupted_and_its_names_stay(run, work):
     assert notes == ["cell 1 interrupted: it took too long"]
 
 
+def test_an_import_is_not_interrupted(run):
+    heavy = """import time
+start = time.process_time()
+while time.process_time() < start + 1: pass
+made = 7"""
+    write = f"with open('heavy.py', 'w') as file: file.write({heavy!r})"
+    notes, value = run(write, "from heavy import made", value="bytes([made])")
+    assert (notes, value) == ([], b"\7")
+
+
 def test_all_cells_together_are_bounded_but_definitions_still_run(run):
     work = "while True: pass"
     notes, value = run(*[work] * 14, "def f(): return b'defined'", value="f()")
