@@ -27,7 +27,10 @@ def disguised(thing: Any, **methods: Callable) -> Iterator[None]:
         methods: what the subclass defines.
     """
     own = type(thing)
-    subclass = types.new_class(own.__name__, (own,), exec_body=lambda body: body.update(methods))
+    names = {name: getattr(own, name) for name in ("__module__", "__qualname__", "__doc__")}
+    subclass = types.new_class(
+        own.__name__, (own,), exec_body=lambda body: body.update(names | methods)
+    )
     with keeping_attributes(thing) as attributes:
         for name in methods:
             attributes.pop(name, None)  # it would hide the method

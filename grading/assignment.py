@@ -104,6 +104,8 @@ class Exercise:
         tailor: takes the inputs and the measurement of a submission; returns inputs that put the
             solution in the submission's place, or nothing if that is impossible. By default, the
             solution gets the same inputs as every submission.
+        beside: the name of an exercise whose answer runs before, as far as it can. Students' code
+            meets there what it meets in the notebook.
         fit: an alternative measurement.
         remark: takes the measurements of a submission; returns a remark for the teacher that costs
             nothing, or "".
@@ -113,6 +115,7 @@ class Exercise:
     parts: tuple[Part, ...]
     inputs: Callable[[np.random.Generator], Arrays]
     tailor: Callable[[Arrays, Measurement], Arrays] | None = None
+    beside: str = ""
     fit: Fit | None = None
     remark: Callable[[Measurement], str] | None = None
 

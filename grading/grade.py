@@ -329,8 +329,10 @@ class _Grading:
                     if worker is None or not worker.is_alive:
                         limits = self._grader.limits
                         worker = self._grader.start_worker(workers, self._assignment, limits)
+                    beside = self._submission.answers.get(exercise.beside)
                     reply = run_measuring(
-                        worker, self._assignment, exercise, answer.sources, inputs
+                        *(worker, self._assignment, exercise, answer.sources, inputs),
+                        beside=beside.sources if beside else (),
                     )
                     measured[exercise.name].append(_read_measurement(reply))
         return measured

@@ -285,6 +285,7 @@ def run_measuring(
     sources: Sequence[str] | None,
     inputs: Arrays,
     within: float = math.inf,
+    beside: Sequence[str] = (),
 ) -> Reply:
     """Measures an answer in a worker; the bytes of the reply are a `Measurement`.
 
@@ -295,11 +296,13 @@ def run_measuring(
         sources: the code of the answer; None if a whole notebook has run in this worker.
         inputs: the inputs.
         within: the wall time that this may take, in seconds.
+        beside: the code of the answer that this one may use; see `Exercise.beside`.
     """
     data = Measurement(inputs).to_bytes()
     sources = None if sources is None else list(sources)
+    others = {"beside": list(beside)} if beside else {}
     return worker.call(
-        assignment.measure, data, within=within, exercise=exercise.name, sources=sources
+        assignment.measure, data, within=within, exercise=exercise.name, sources=sources, **others
     )
 
 

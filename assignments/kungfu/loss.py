@@ -154,4 +154,4 @@ FIT_VALUES = Fit(
     "judged with values of shape (n, 1), which this agent gives and this loss takes",
 )
 
-EXERCISE = Exercise("loss", PARTS, loss_inputs, fit=FIT_VALUES)
+EXERCISE = Exercise("loss", PARTS, loss_inputs, beside="agent", fit=FIT_VALUES)

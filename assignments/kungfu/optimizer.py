@@ -35,4 +35,4 @@ PARTS = (
     ),
 )
 
-EXERCISE = Exercise("optimizer", PARTS, optimizer_inputs)
+EXERCISE = Exercise("optimizer", PARTS, optimizer_inputs, beside="agent")

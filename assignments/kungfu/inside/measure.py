@@ -115,19 +115,24 @@ def _leave_videos_empty() -> None:
     RecordVideo.stop_recording = stop_recording
 
 
-def _provided(framework: ModuleType, layers: Layers) -> dict[str, Any]:
-    """Returns names that answers use, for notebooks in which the game cannot be made."""
+def _provided(
+    framework: ModuleType, layers: Layers, beside: list[str] | None = None
+) -> dict[str, Any]:
+    """Returns names that answers use, for notebooks in which the game cannot be made.
+
+    The agent is the student's own, if that can be made: code that acts differently where it meets
+    another agent than in the notebook would be right only while it is measured.
+    """
     shape = framework.OBS_SHAPE
     env = SimpleNamespace(
         action_space=SimpleNamespace(n=N_ACTIONS), observation_space=SimpleNamespace(shape=shape)
     )
-    return {
-        "n_actions": N_ACTIONS,
-        "obs_shape": shape,
-        "gamma": 0.99,
-        "env": env,
-        "agent": layers.agent_to_optimize(),
-    }
+    provided = {"n_actions": N_ACTIONS, "obs_shape": shape, "gamma": 0.99, "env": env}
+    try:
+        own = run_cells("agent", beside or [], [], **provided)[NAMES["agent"]]
+        return provided | {NAMES["agent"]: own, "agent": own(shape, N_ACTIONS)}
+    except Exception:  # the student's code may raise anything
+        return provided | {"agent": layers.agent_to_optimize()}
 
 
 def measure(
@@ -137,6 +142,7 @@ def measure(
     data: bytes,
     exercise: str,
     sources: list[str] | None,
+    beside: list[str] | None = None,
 ) -> bytes:
     """Runs the cells that make an exercise's names, then measures them.
 
@@ -149,6 +155,7 @@ def measure(
         sources: cells to run in a namespace of their own, the answer last. Cells before the last
             may fail: what they were to define is missing then, and nothing else. None: the names
             are those of the notebook that ran in this worker.
+        beside: the answer that makes the agent, if the answer may use one.
 
     Returns:
         A `Measurement`.
@@ -158,7 +165,7 @@ def measure(
         namespace = (
             run_all.namespace()
             if sources is None
-            else run_cells(exercise, sources, failed, **_provided(framework, layers))
+            else run_cells(exercise, sources, failed, **_provided(framework, layers, beside))
         )
         names = (NAMES[exercise],) if exercise in NAMES else framework.OPTIMIZER_NAMES
         if not namespace.keys() & {*names}:

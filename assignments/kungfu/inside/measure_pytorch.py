@@ -68,11 +68,13 @@ _measure = make_measuring(framework, sys.modules[__name__])
 _prepare = make_preparing(framework, sys.modules[__name__])
 
 
-def measure(data: bytes, exercise: str, sources: list[str] | None) -> bytes:
+def measure(
+    data: bytes, exercise: str, sources: list[str] | None, beside: list[str] | None = None
+) -> bytes:
     """Measures an answer; see `measure.measure`."""
-    if any("cuda" in source for source in sources or ()):
+    if any("cuda" in source for source in [*(sources or ()), *(beside or ())]):
         replace_cuda()
-    return _measure(data, exercise, sources)
+    return _measure(data, exercise, sources, beside)
 
 
 def prepare(data: bytes) -> None:
