@@ -31,6 +31,9 @@ POINTS = {
     "optimizer": {"descent": 10},
     PLAYING: {PLAYING: 20},
 }
+# The mean score that earns a share of the points for playing; in between, shares rise in straight
+# lines. Two buttons pressed blindly come close to 10,000, so that cannot be worth everything.
+PLAYING_SHARES = ((5_000, 0.0), (10_000, 0.5), (20_000, 1.0))
 TITLES = {
     "agent": {
         "logits": "the actor's logits",

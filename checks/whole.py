@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from checks.notebook import RECORD, CheckFailed, OpenGaps
-from checks.points import PLAYING, POINTS, TITLES
+from checks.points import PLAYING, PLAYING_SHARES, POINTS, TITLES
 from checks.unfinished import fill_gaps
 
 EXERCISES = {name: sum(parts.values()) for name, parts in POINTS.items() if name != PLAYING}
@@ -60,8 +60,9 @@ def main(arguments: list[str]) -> int:
     total = sum(_print_exercise(exercise, sources, run) for exercise in EXERCISES)
     print(f"{'total':<12}{total:>4} / {sum(EXERCISES.values())}")
     print(
-        f"Playing adds up to {sum(POINTS[PLAYING].values())} points: the grader lets your agent "
-        "play, with the weights that you hand in."
+        f"Playing adds up to {sum(POINTS[PLAYING].values())} points, for a mean of "
+        f"{PLAYING_SHARES[-1][0]:,} in 20 games: the grader lets your agent play, with the weights "
+        "that you hand in."
     )
     others = _print_others(sources, run.failures)
     return 1 if others or total < sum(EXERCISES.values()) else 0

@@ -161,6 +161,7 @@ class Stage:
         prepare: what to call before they do; see `Assignment.prepare`.
         attachment: the file handed in with the notebook.
         seed: the seed of everything that the trial draws.
+        is_exact: whether a trial goes on to its end when its points are certain.
         start_worker: starts a fresh worker with this time limit in seconds, for all calls together.
             The worker ends with the trial, or when another is started.
     """
@@ -170,6 +171,7 @@ class Stage:
     prepare: str = ""
     attachment: Path
     seed: int
+    is_exact: bool = False
     start_worker: Callable[[float], Worker]
 
     def define_in(self, worker: Worker) -> list[str] | None:

@@ -43,6 +43,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="the submissions were made from this other template; what it leaves out is free",
     )
     parser.add_argument("--seed", type=int, help="repeat a grading by its seed")
+    parser.add_argument(
+        "--exact", action="store_true", help="play on when the points are certain, for exact means"
+    )
     parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap (risky)")
     parser.set_defaults(run=_run)
 
@@ -62,7 +65,9 @@ def _run(arguments: argparse.Namespace) -> int:
     require_sandbox(arguments.no_sandbox)
     codes = []
     sandboxed = not arguments.no_sandbox
-    with Grader(arguments.seed, sandboxed, template=arguments.template) as grader:
+    with Grader(
+        arguments.seed, sandboxed, template=arguments.template, is_exact=arguments.exact
+    ) as grader:
         for path, name in submissions:
             try:
                 report = grader.grade(path, attachment)

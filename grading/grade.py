@@ -55,6 +55,7 @@ class Grader(contextlib.AbstractContextManager):
         assignments: those that submissions may answer; by default, all of the project's.
         template: the template that submissions were made from, if it is not the assignment's own;
             see `Assignment.templates`.
+        is_exact: whether trials go on to their ends when their points are certain.
 
     Raises:
         UsageError: no assignment knows the template, or a seed can repeat nothing.
@@ -67,6 +68,7 @@ class Grader(contextlib.AbstractContextManager):
         limits: Limits | None = None,
         assignments: Sequence[Assignment] | None = None,
         template: str = "",
+        is_exact: bool = False,
     ):
         if seed is not None and (reason := why_not_repeatable()):
             raise UsageError(f"a seed repeats no grading here: {reason}")
@@ -74,6 +76,7 @@ class Grader(contextlib.AbstractContextManager):
         self.assignments = all_assignments() if assignments is None else tuple(assignments)
         self.limits = limits or Limits()
         self.template = template
+        self.is_exact = is_exact
         known = {name for assignment in self.assignments for name in assignment.templates}
         if template and template not in known:
             expected = ", ".join(sorted(known)) or "none, as there is no other"
@@ -396,6 +399,7 @@ class _Grading:
                 prepare=self._assignment.prepare,
                 attachment=attachment,
                 seed=int(seed.integers(2**63)),
+                is_exact=self._grader.is_exact,
                 start_worker=start_worker,
             )
             result = trial.run(stage)

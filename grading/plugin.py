@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the submissions were made from this other template",
     )
     group.addoption(
+        "--grading-exact", action="store_true", help="play on when the points are certain"
+    )
+    group.addoption(
         "--no-sandbox", action="store_true", help="run student code without bubblewrap (risky)"
     )
 
@@ -66,6 +69,7 @@ class GradingSession:
                 self.option.grading_seed,
                 not self.option.no_sandbox,
                 template=self.option.grading_template,
+                is_exact=self.option.grading_exact,
             )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None

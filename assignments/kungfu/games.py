@@ -11,7 +11,7 @@ import numpy as np
 
 from assignments.kungfu.play import PlayRules
 from atari_util import PreprocessAtari, emulator_seed, make_atari_vector_env
-from checks.points import PLAYING, POINTS
+from checks.points import PLAYING, PLAYING_SHARES, POINTS
 
 FRAMES_PER_SECOND = 15  # the game has 60, and every fourth is shown
 
@@ -85,14 +85,13 @@ def record(make_env: MakeEnv, seed: int, actions: Sequence[int]) -> tuple[float,
 
 
 def play_rules(player: str, obs_shape: tuple[int, ...], make_env: MakeEnv) -> PlayRules:
-    """Returns the rules: a mean score of 10,000 in 20 games earns full points."""
+    """Returns the rules of playing for marks."""
     return PlayRules(
         player=player,
         obs_shape=obs_shape,
         n_actions=14,
         games=functools.partial(KungFuGames, make_env),
         record=functools.partial(record, make_env),
-        zero_score=5_000,
-        full_score=10_000,
+        shares=PLAYING_SHARES,
         maximum=POINTS[PLAYING][PLAYING],
     )

@@ -2,6 +2,10 @@
 
 At each tick, the worker gets the newest frames and replies with actions. It never learns a seed, a
 score, or where a game came from, so an answer can neither invent scores nor search for them.
+
+Two comparisons say whether the network plays, or a script. In the same batch as the games that
+count, in places drawn by lot, run others whose agent is shown the pictures of yet another game: who
+does as well there does not look. And with shuffled weights, who does as well has not learnt.
 """
 
 import functools
@@ -21,7 +25,11 @@ from grading.inside.measurement import Measurement
 from grading.worker import Worker
 
 MAX_MESSAGE = 500  # characters of an error in a student's code
-MAX_WEIGHT_BYTES = 64 << 20  # of the file, and of its unpacked contents
+# Of the file, and of its unpacked contents: six times what the larger of the solutions' agents has.
+MAX_WEIGHT_BYTES = 16 << 20
+# Whether an agent looks at the screen is asked unless chance would hardly make such a difference.
+LEAST_CHANCE = 0.001
+N_PERMUTATIONS = 20_000
 
 
 class Games(Protocol):
@@ -51,14 +59,15 @@ class PlayRules:
         player: the module that makes the player in the worker; see `inside/player.py`.
         obs_shape: the shape of one observation.
         n_actions: the number of actions, which are 0 to n_actions - 1.
-        games: makes the given number of games, from seeds that it draws.
+        games: makes the given number of games, from seeds that it draws. No reward is negative.
         record: replays the game of a seed with some actions; returns its score and an MP4.
-        zero_score, full_score: the mean scores between which points rise from 0 to `maximum`.
+        shares: rising mean scores, and the share of `maximum` that each earns, from 0 to 1. Between
+            them shares rise in straight lines.
         maximum: the most points that can be earned.
         n_games: the number of games that count.
-        n_shuffled_games: the number of games that the agent plays with shuffled weights.
-        seconds: wall time for each of these two sets of games. Good agents live long: 20 games of
-            39,000 points took more than two minutes on two slow cores that were otherwise idle.
+        n_blind_games: the number of games whose agent is shown another game's pictures; at least 2.
+        seconds: wall time for all games of one batch. Good agents live long: 20 games of 39,000
+            points took more than two minutes on two slow cores that were otherwise idle.
     """
 
     player: str
@@ -66,17 +75,21 @@ class PlayRules:
     n_actions: int
     games: Callable[[np.random.Generator, int], AbstractContextManager[Games]] = field(repr=False)
     record: Callable[[int, Sequence[int]], tuple[float, bytes]] = field(repr=False)
-    zero_score: float
-    full_score: float
+    shares: tuple[tuple[float, float], ...]
     maximum: float
     n_games: int = 20
-    n_shuffled_games: int = 5
+    n_blind_games: int = 10
     seconds: float = 1200
+
+    @property
+    def full_score(self) -> float:
+        """The mean score that earns all points."""
+        return self.shares[-1][0]
 
     def points(self, mean_score: float) -> float:
         """Returns what a mean score is worth, to a hundredth."""
-        share = (mean_score - self.zero_score) / (self.full_score - self.zero_score)
-        return round(self.maximum * min(max(share, 0.0), 1.0), 2)
+        scores, shares = zip(*self.shares, strict=True)
+        return round(self.maximum * float(np.interp(mean_score, scores, shares)), 2)
 
 
 class PlayError(Exception):
@@ -89,6 +102,27 @@ class _Episode:
     score: float = 0.0
     actions: list[int] = field(default_factory=list)
     is_over: bool = False
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Games that were played side by side, to their ends or until a score was certain.
+
+    Attributes:
+        counted: those in which the agent saw what it played.
+        blind: those in which it was shown the pictures of another game.
+    """
+
+    counted: Sequence[_Episode]
+    blind: Sequence[_Episode]
+
+    @property
+    def is_whole(self) -> bool:
+        return all(episode.is_over for episode in self.counted)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean([episode.score for episode in self.counted]))
 
 
 def trial(rules: PlayRules) -> Trial:
@@ -113,23 +147,23 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
         rules: the rules of the assignment.
     """
     generator, other_generator = np.random.default_rng(stage.seed).spawn(2)
+    enough = math.inf if stage.is_exact else rules.full_score
     try:
         # More time than the games have: their own limit, which has its own message, comes first.
         worker = stage.start_worker(2 * rules.seconds)
         weights = read_weights(stage.attachment, worker)
-        episodes = _play_games(worker, stage, weights, rules, rules.n_games, generator)
+        batch = _play_games(worker, stage, weights, rules, generator, enough, rules.n_blind_games)
     except PlayError as error:
         return TrialResult(message=str(error))
-    scores = [episode.score for episode in episodes]
-    mean_score = float(np.mean(scores))
     remarks = []
-    if rules.points(mean_score) > 0:
+    if rules.points(batch.mean) > 0:
+        remarks += _compare_blind_games(batch, generator)
         # In another worker, so that the agent cannot tell that it has played before.
         another = stage.start_worker(2 * rules.seconds)
         remarks += _compare_shuffled_weights(
-            another, stage, weights, rules, other_generator, mean_score
+            another, stage, weights, rules, other_generator, batch.mean
         )
-    best = max(episodes, key=lambda episode: episode.score)
+    best = max(batch.counted, key=lambda episode: episode.score)
     replayed_score, video = rules.record(best.seed, best.actions)
     if replayed_score != best.score:
         video = None
@@ -138,8 +172,8 @@ def play(stage: Stage, rules: PlayRules) -> TrialResult:
             f"{best.score:,.0f}"
         )
     return TrialResult(
-        points=rules.points(mean_score),
-        message=_describe(scores, rules),
+        points=rules.points(batch.mean),
+        message=_describe(batch, rules),
         remarks=tuple(remarks),
         video=video,
     )
@@ -164,12 +198,40 @@ def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
     return [weights[f"arr_{i}"] for i in range(len(weights))]
 
 
-def _describe(scores: Sequence[float], rules: PlayRules) -> str:
-    error = np.std(scores, ddof=1) / math.sqrt(len(scores)) if len(scores) > 1 else math.inf
+def _describe(batch: _Batch, rules: PlayRules) -> str:
+    n_games = len(batch.counted)
+    if not batch.is_whole:
+        return (
+            f"the mean of {n_games} games is at least {batch.mean:,.0f}; they ended early, since "
+            "that earns all points"
+        )
+    scores = [episode.score for episode in batch.counted]
+    error = np.std(scores, ddof=1) / math.sqrt(n_games) if n_games > 1 else math.inf
+    shares = ", ".join(f"{score:,.0f} earns {share:.0%}" for score, share in rules.shares)
     return (
-        f"the mean of {len(scores)} games is {np.mean(scores):,.0f} ± {error:,.0f} (standard "
-        f"error); points rise from {rules.zero_score:,.0f} to {rules.full_score:,.0f}"
+        f"the mean of {n_games} games is {batch.mean:,.0f} ± {error:,.0f} (standard error); "
+        f"{shares} of the points"
     )
+
+
+def _compare_blind_games(batch: _Batch, generator: np.random.Generator) -> list[str]:
+    """Returns a remark if the agent plays about as well when it is shown other pictures.
+
+    To an agent that does not look, all games are alike, and which of them count is a matter of
+    chance: a permutation test (Fisher, 1935, The Design of Experiments).
+    """
+    scores = np.array([episode.score for episode in [*batch.counted, *batch.blind]])
+    n_games = len(batch.counted)
+    drawn = generator.permuted(np.tile(scores, (N_PERMUTATIONS, 1)), axis=1)
+    chance = np.mean(drawn[:, :n_games].mean(axis=1) >= scores[:n_games].mean())
+    if chance <= LEAST_CHANCE:
+        return []
+    return [
+        f"shown the pictures of other games, the agent plays about as well: the mean of "
+        f"{len(batch.blind)} such games is {scores[n_games:].mean():,.0f}, beside "
+        f"{batch.mean:,.0f}. Does it look at the screen? If it does not, a difference like this "
+        f"or a larger one comes by chance in {chance:.1%} of all gradings"
+    ]
 
 
 def _compare_shuffled_weights(
@@ -180,18 +242,21 @@ def _compare_shuffled_weights(
     generator: np.random.Generator,
     mean_score: float,
 ) -> list[str]:
-    """Returns a remark if the agent plays as well when its weights are shuffled."""
+    """Returns a remark if the agent plays at least half as well when its weights are shuffled.
+
+    It plays as many games as before, which it cannot tell from those.
+    """
     shuffled = [generator.permutation(array.ravel()).reshape(array.shape) for array in weights]
     try:
-        episodes = _play_games(worker, stage, shuffled, rules, rules.n_shuffled_games, generator)
+        batch = _play_games(worker, stage, shuffled, rules, generator, mean_score / 2)
     except PlayError as error:
         return [f"with shuffled weights the agent does not play: {error}"]
-    shuffled_mean = np.mean([episode.score for episode in episodes])
-    if shuffled_mean < mean_score / 2:
+    if batch.mean < mean_score / 2:
         return []
     return [
-        f"with shuffled weights the agent plays about as well: the mean of {len(episodes)} games "
-        f"is {shuffled_mean:,.0f}. Does the network choose the actions?"
+        f"with shuffled weights the agent plays at least half as well: the mean of "
+        f"{len(batch.counted)} games is {batch.mean:,.0f}"
+        f"{'' if batch.is_whole else ' or more'}. Does the network choose the actions?"
     ]
 
 
@@ -200,28 +265,44 @@ def _play_games(
     stage: Stage,
     weights: Sequence[np.ndarray],
     rules: PlayRules,
-    n_games: int,
     generator: np.random.Generator,
-) -> list[_Episode]:
-    """Plays each game once, to its end.
+    enough: float,
+    n_blind: int = 0,
+) -> _Batch:
+    """Plays each game once, to its end or until the mean score is enough.
+
+    Args:
+        worker: where the agent acts.
+        stage: the cells that define it.
+        weights: its weights.
+        rules: of the games, which are as many with blind ones among them as without.
+        generator: draws the games, and the places of the blind ones.
+        enough: the mean score of the games that count at which all of them end.
+        n_blind: the number of blind games.
 
     Raises:
         PlayError: the agent fails, chooses an invalid action, or takes too long.
     """
     deadline = time.monotonic() + rules.seconds
+    n_games = rules.n_games + rules.n_blind_games
     agent = _RemoteAgent(worker, stage, weights, rules, n_games, deadline)
+    places = generator.permutation(n_games)
+    blind, counted = np.sort(places[:n_blind]), np.sort(places[n_blind:])
+    shown = np.arange(n_games)
+    shown[blind] = np.roll(blind, 1)
     with rules.games(generator, n_games) as games:
         episodes = [_Episode(seed) for seed in games.seeds]
+        batch = _Batch([episodes[i] for i in counted], [episodes[i] for i in blind])
         frames = games.reset()
-        while not all(episode.is_over for episode in episodes):
+        while not all(episode.is_over for episode in episodes) and batch.mean < enough:
             is_running = np.array([not episode.is_over for episode in episodes])
-            actions = agent.act(is_running, frames)
+            actions = agent.act(is_running, frames[shown])
             frames, rewards, is_over = games.step(actions)
             for i in np.flatnonzero(is_running):
                 episodes[i].score += float(rewards[i])
                 episodes[i].actions.append(int(actions[i]))
                 episodes[i].is_over = bool(is_over[i])
-    return episodes
+    return batch
 
 
 class _RemoteAgent:

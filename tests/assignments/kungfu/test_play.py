@@ -159,7 +159,7 @@ def declare(path: Path, size: int) -> None:
 def test_bombs_are_not_unpacked(read, tmp_path):
     path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE[:-16] + bytes(MAX_WEIGHT_BYTES))])
     assert path.stat().st_size < 100_000
-    with pytest.raises(PlayError, match="unpacks to 67,108,992 bytes, over 67,108,864"):
+    with pytest.raises(PlayError, match="unpacks to 16,777,344 bytes, over 16,777,216"):
         read(path)
     declare(path, len(ONE))
     with pytest.raises(PlayError, match="damaged"):
@@ -211,7 +211,7 @@ def test_only_regular_files_of_bounded_size(read, tmp_path):
         "link.npz": "is a symbolic link, which is not followed",
         "fifo.npz": "is not a regular file",
         ".": "is not a regular file|cannot be read: Is a directory",
-        "huge.npz": "has 67,108,865 bytes, over 67,108,864",
+        "huge.npz": "has 16,777,217 bytes, over 16,777,216",
         "missing.npz": "cannot be read: No such file or directory",
     }.items():
         with pytest.raises(PlayError, match=message):
@@ -257,7 +257,7 @@ STEP = "t = int(memory[0][0])"
 
 
 class GuessingGames:
-    """Each frame shows the action that earns 100 points; game i ends after 10 + i ticks.
+    """Each frame shows the action that earns 100 points; games end after 10, 11 or 12 ticks.
 
     Finished games continue, with many points that must not count.
     """
@@ -279,7 +279,7 @@ class GuessingGames:
         assert actions.shape == (len(self.seeds),)
         rewards = 100.0 * (actions == self._frames()[:, 0, 0])
         self.ticks += 1
-        ends = 10 + np.arange(len(self.seeds))
+        ends = 10 + np.arange(len(self.seeds)) % 3
         rewards[self.ticks > ends] = 1e6
         return self._frames(), rewards, self.ticks == ends
 
@@ -302,11 +302,10 @@ GUESSING = PlayRules(
     n_actions=14,
     games=GuessingGames,
     record=replay_guessing,
-    zero_score=500,
-    full_score=2_000,
+    shares=((500, 0), (2_000, 1)),
     maximum=20,
-    n_games=3,
-    n_shuffled_games=2,
+    n_games=12,
+    n_blind_games=6,
     seconds=20,
 )
 
@@ -350,13 +349,14 @@ def rules_of(framework) -> PlayRules:
     return trial.run.keywords["rules"]
 
 
-def play_in(worker, sources, weights, rules, seed, cells=()):
+def play_in(worker, sources, weights, rules, seed, cells=(), is_exact=False):
     """Plays all games, including those with shuffled weights, in one worker."""
     stage = Stage(
         sources=sources,
         cells=cells,
         attachment=weights,
         seed=seed,
+        is_exact=is_exact,
         start_worker=lambda seconds: worker,
     )
     return play(stage, rules)
@@ -369,9 +369,10 @@ def weights(tmp_path):
 
 def test_games_are_played_once_each(worker, weights):
     result = play_in(worker, [AGENT], weights, GUESSING, seed=1)
-    assert result.points == 8  # (1100 - 500) / (2000 - 500) * 20
+    assert result.points == 7.89  # (1092 - 500) / (2000 - 500) * 20
     assert result.message == (
-        "the mean of 3 games is 1,100 ± 58 (standard error); points rise from 500 to 2,000"
+        "the mean of 12 games is 1,092 ± 26 (standard error); 500 earns 0%, 2,000 earns 100% of "
+        "the points"
     )
     assert result.remarks == ()
     assert len(result.video) == 12  # the longest game is the best
@@ -392,9 +393,18 @@ def test_the_same_seed_gives_the_same_games(worker, weights):
 
 @pytest.mark.parametrize(
     ("score", "points"),
-    [(0, 0), (5_000, 0), (5_049, 0.2), (7_500, 10), (10_000, 20), (41_800, 20)],
+    [
+        (0, 0),
+        (5_000, 0),
+        (5_049, 0.1),
+        (7_500, 5),
+        (10_000, 10),
+        (15_000, 15),
+        (20_000, 20),
+        (41_800, 20),
+    ],
 )
-def test_points_rise_linearly(score, points):
+def test_points_rise_in_straight_lines(score, points):
     for framework in TRACKS:
         assert rules_of(framework).points(score) == points
 
@@ -404,9 +414,9 @@ def test_points_rise_linearly(score, points):
     [
         (LAST, "return outputs.astype(int) % 14 + 1", "chose action 14, expected 0 to 13"),
         (LAST, "return -outputs.astype(int) - 1", "expected 0 to 13"),
-        (LAST, "return outputs", "3 integers, one for each game, got float32 of shape (3,)"),
-        (LAST, "return outputs.astype(int)[1:]", "got int64 of shape (2,)"),
-        (LAST, "return outputs.astype(int)[:, None]", "got int64 of shape (3, 1)"),
+        (LAST, "return outputs", "18 integers, one for each game, got float32 of shape (18,)"),
+        (LAST, "return outputs.astype(int)[1:]", "got int64 of shape (17,)"),
+        (LAST, "return outputs.astype(int)[:, None]", "got int64 of shape (18, 1)"),
         (LAST, "return None", "got object of shape ()"),
         (STEP, "1 / 0", "cannot play: ZeroDivisionError: division by zero (at `1 / 0`)"),
         (STEP, "raise KeyboardInterrupt", "cannot play: KeyboardInterrupt"),
@@ -430,7 +440,7 @@ def test_agents_that_break_the_rules(worker, weights, old, new, message):
         ("print('x' * 2_200_000)", "cannot play: its output exceeded"),
         (
             "play_numpy.Player.act = lambda *_: bytes(32)",
-            "expected 3 actions as int64, got 32 bytes",
+            "expected 18 actions as int64, got 32 bytes",
         ),
         ("play_numpy.Player.act = lambda *_: {'score': 10_000}", "bytes-like object is required"),
     ],
@@ -457,11 +467,55 @@ def test_all_games_together_are_bounded(kit, weights, seconds):
 def test_a_policy_without_weights_is_flagged_but_keeps_its_points(worker, weights):
     scripted = AGENT.replace(" + self.weights[0]", "")
     result = play_in(worker, [scripted], weights, GUESSING, seed=1)
-    assert result.points == 8
+    assert result.points == 7.89
     assert result.remarks == (
-        "with shuffled weights the agent plays about as well: the mean of 2 games is 1,050. "
-        "Does the network choose the actions?",
+        "with shuffled weights the agent plays at least half as well: the mean of 18 games is 600 "
+        "or more. Does the network choose the actions?",
     )
+
+
+# It presses one button after the other, whatever it sees, and knows its own weights.
+BLIND = AGENT.replace(STEP, f"{STEP} * (self.weights[0] == 0)").replace(
+    "return [memory[0] + 1], np.rint(observations[:, 0, 0, -1] * 255 + self.weights[0])",
+    "return [memory[0] + 1], np.full(len(observations), t)",
+)
+
+
+def test_a_policy_that_does_not_look_is_flagged_but_keeps_its_points(worker, weights):
+    rules = dataclasses.replace(GUESSING, shares=((0, 0), (2_000, 1)))
+    for seed in range(10):
+        result = play_in(worker, [BLIND], weights, rules, seed)
+        assert 0 < result.points < 5
+        (remark, *_) = result.remarks
+        assert remark.startswith("shown the pictures of other games, the agent plays about as well")
+        assert "Does it look at the screen?" in remark
+
+
+def test_games_end_once_all_points_are_certain(worker, weights):
+    rules = dataclasses.replace(GUESSING, shares=((500, 0), (800, 1)))
+    early = play_in(worker, [AGENT], weights, rules, seed=1)
+    assert (early.points, early.message) == (
+        20,
+        "the mean of 12 games is at least 800; they ended early, since that earns all points",
+    )
+    assert len(early.video) == 8
+    exact = play_in(worker, [AGENT], weights, rules, seed=1, is_exact=True)
+    assert exact.points == 20
+    assert exact.message.startswith("the mean of 12 games is 1,092 ±")
+    assert len(exact.video) == 12
+    assert early.remarks == exact.remarks == ()
+
+
+def test_an_agent_cannot_tell_the_batches_apart_by_their_size(worker, weights):
+    sizes = []
+
+    class CountedGames(GuessingGames):
+        def __init__(self, generator, n_games):
+            sizes.append(n_games)
+            super().__init__(generator, n_games)
+
+    play_in(worker, [AGENT], weights, dataclasses.replace(GUESSING, games=CountedGames), seed=1)
+    assert sizes == [18, 18]
 
 
 def test_without_weights_nothing_is_played(worker, tmp_path):
@@ -473,7 +527,7 @@ def test_without_weights_nothing_is_played(worker, tmp_path):
 def test_a_replay_with_another_score_is_not_shown(worker, weights):
     rules = dataclasses.replace(GUESSING, record=lambda seed, actions: (7.0, b"video"))
     result = play_in(worker, [AGENT], weights, rules, seed=1)
-    assert (result.points, result.video) == (8, None)
+    assert (result.points, result.video) == (7.89, None)
     assert result.remarks[-1] == (
         "no video: the replay of the best game scored 7 points instead of 1,200"
     )
@@ -518,7 +572,12 @@ def test_agents_see_what_the_notebook_shows_them(worker, weights, framework):
         return rules_of(framework).record(seed, actions)
 
     rules = dataclasses.replace(
-        rules, player="play_numpy", record=record, n_games=2, zero_score=9_000
+        rules,
+        player="play_numpy",
+        record=record,
+        n_games=2,
+        n_blind_games=2,
+        shares=((9_000, 0), (9_001, 1)),
     )
     result = play_in(worker, [HASHING_AGENT], weights, rules, seed=5)
     assert "the mean of 2 games" in result.message
@@ -592,6 +651,7 @@ def play_short_games(worker, framework, path, n_games=2, edit=("", "")):
         games=functools.partial(ShortGames, *rules.games.args),
         record=lambda seed, actions: (recorded.append(actions) or 0.0, b""),
         n_games=n_games,
+        n_blind_games=2,
     )
     track = TRACKS[framework]
     answer = track.solution_of("agent").replace(*edit)
