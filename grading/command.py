@@ -124,8 +124,8 @@ def require_sandbox(is_waived: bool) -> None:
     """
     if not is_waived and (reason := why_unavailable()):
         raise UsageError(
-            f"there is no sandbox for student code: {reason}. Install bubblewrap, or take the risk "
-            "with --no-sandbox"
+            f"there is no sandbox for student code: {reason}. Change that, or take the risk with "
+            "--no-sandbox"
         )
 
 

@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import platform
+import re
 import shutil
 import socket
 import struct
@@ -366,13 +367,17 @@ def why_unavailable() -> str:
     """Returns '' if a sandbox works, otherwise why not; tries one on the first call."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        return f"not installed: {', '.join(missing)} (Debian: apt-get install bubblewrap)"
+        return f"install {', '.join(missing)} (Debian: apt-get install bubblewrap)"
     try:
         with Sandbox().start(PROBE, processes=64, scratch_bytes=SHARED_MEMORY_BYTES) as process:
             said = process.communicate()[0].decode(errors="replace").strip()
     except ValueError as error:
         return str(error)
-    return "" if said == sys.base_prefix else f"bubblewrap fails here: {said}"
+    if said == sys.base_prefix:
+        return ""
+    if re.search("namespace|not permitted|denied", said):
+        return f"bubblewrap may not make namespaces here, as in most containers ({said})"
+    return f"bubblewrap fails here ({said})"
 
 
 @functools.cache

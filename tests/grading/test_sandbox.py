@@ -485,10 +485,44 @@ def test_missing_programs_are_named(monkeypatch):
     sandbox.why_unavailable.cache_clear()
     try:
         assert sandbox.why_unavailable() == (
-            "not installed: bwrap, prlimit, setpriv (Debian: apt-get install bubblewrap)"
+            "install bwrap, prlimit, setpriv (Debian: apt-get install bubblewrap)"
         )
     finally:
         sandbox.why_unavailable.cache_clear()
+
+
+WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives up capabilities")
+@pytest.mark.parametrize(
+    "container",
+    [
+        WITHOUT_CAPABILITIES,
+        ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"],
+        [
+            *("setpriv", "--reuid=60000", "--regid=60000", "--clear-groups"),
+            *("bwrap", "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"),
+        ],
+    ],
+)
+def test_a_container_without_namespaces_is_refused_in_these_words(container):
+    command = [sys.executable, "-m", "grading", "grade", "notebooks/kungfu_a2c_pytorch.ipynb"]
+    done = subprocess.run(opened([*container, *command]), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stderr
+    assert "no sandbox for student code: bubblewrap may not make namespaces here" in done.stderr
+    assert done.stderr.rstrip().endswith("or take the risk with --no-sandbox")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives up capabilities")
+def test_a_container_without_namespaces_has_a_second_best_that_is_told(tmp_path):
+    notebook = tmp_path / "homework.ipynb"
+    notebook.write_text("{}")
+    command = [sys.executable, "-m", "grading", "grade", "--no-sandbox", str(notebook)]
+    done = subprocess.run(
+        [*WITHOUT_CAPABILITIES, *command], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.startswith("NO SANDBOX: submissions ran as the grader itself"), done.stderr
 
 
 def test_an_unknown_processor_has_no_filter():
