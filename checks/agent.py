@@ -20,6 +20,7 @@ from checks.points import POINTS
 from checks.unfinished import Unfinished
 
 SAME = 1e-4  # relative: a result that moves less does not depend on what was changed
+MAX_TEXT = 4096  # characters of the names that a measurement holds
 AGREES = 1e-3  # relative: rounding moves results by less
 NAMES = {"h": "h", "c": "c", "logits": "logits", "value": "state_value"}
 
@@ -402,7 +403,7 @@ def _unlisted_problem(measured: Measured) -> str:
 
 
 def _text(measured: Measured, name: str) -> str:
-    return measured[name].tobytes().decode(errors="replace")
+    return measured[name].ravel()[:MAX_TEXT].tobytes().decode(errors="replace")
 
 
 def _idea_without_gradients(measured: Measured, is_everything: bool) -> str:
@@ -497,14 +498,11 @@ def linear_remark(measured: Measured) -> str:
     Every property that is asked for holds then, so it costs nothing; but the agent sees no more
     than one layer would.
     """
-    try:
-        none, one, other, both = (
-            measured[f"features/{name}"].astype(float) for name in ("none", "one", "other", "both")
-        )
-        is_linear = is_close(both - none, (one - none) + (other - none), tolerance=SAME)
-    except (KeyError, ValueError):  # not measured, or of odd shapes
+    found = [measured.get(f"features/{name}") for name in ("none", "one", "other", "both")]
+    if any(each is None or each.shape != found[0].shape for each in found):
         return ""
-    if not is_linear:
+    none, one, other, both = (each.astype(float) for each in found)
+    if not is_close(both - none, (one - none) + (other - none), tolerance=SAME):
         return ""
     return (
         "up to the LSTM cell the network is linear: its layers do no more than a single one. Put "

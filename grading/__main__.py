@@ -6,6 +6,7 @@ import signal
 import sys
 
 from grading import UsageError, command, release
+from grading.report import clean
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return arguments.run(arguments)
     except UsageError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {clean(str(error))}", file=sys.stderr)
         return 2
 
 

@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if attachment and (len(submissions) > 1 or not os.path.lexists(attachment)):
         found = f"{len(submissions)} notebooks" if len(submissions) > 1 else "a missing file"
         raise UsageError(f"--attachment needs a single notebook and an existing file, got {found}")
-    names = [str(name) for _, name in submissions]
+    names = [f"{name}{ending}" for _, name in submissions for ending in REPORTS]
     if arguments.reports and (twice := sorted({n for n in names if names.count(n) > 1})):
         raise UsageError(
             f"two submissions would have the same reports, {', '.join(twice[:5])}: give the folder "
@@ -71,6 +71,8 @@ def _run(arguments: argparse.Namespace) -> int:
         for path, name in submissions:
             try:
                 report = grader.grade(path, attachment)
+                if arguments.reports:
+                    write_reports(report, grader, arguments.reports / name)
             except Exception as error:  # no failure of the grader may cost a student points
                 reason = clean(f"{type(error).__name__}: {error}")
                 print(f"{clean(str(path))}: the grader failed: {reason}", file=sys.stderr)
@@ -78,8 +80,6 @@ def _run(arguments: argparse.Namespace) -> int:
                 continue
             print(as_table(report), flush=True)
             codes.append(report.exit_code)
-            if arguments.reports:
-                write_reports(report, grader, arguments.reports / name)
     return max(codes)
 
 
@@ -103,7 +103,7 @@ def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
         if not os.path.lexists(path):
             raise UsageError(f"there is no file {path}")
         if not path.is_dir() or path.suffix == ".ipynb":
-            yield path, Path(path.stem)
+            yield path, Path(path.stem.strip(".") or "submission")
             continue
         notebooks = [
             file

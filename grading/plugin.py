@@ -4,6 +4,7 @@ A notebook that answers one of the project's assignments is graded: each part of
 test. Any other notebook is left to nbval. For the exit codes, see `grading.results`.
 """
 
+import argparse
 import functools
 import importlib.machinery
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from grading.results import EXIT_GRADER_FAILED, Report
 CONFIGURATION = {"conftest.py", "setup.cfg", "tox.ini", "pyproject.toml"}
 CONFIGURATION |= {f"{dot}pytest.{kind}" for dot in ("", ".") for kind in ("ini", "toml")}
 IMPORTED = (*importlib.machinery.all_suffixes(), ".pth")
+
+
+SESSION = pytest.StashKey["GradingSession"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,26 +48,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    option = config.option
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Looks at what is given before pytest runs any file that lies there."""
+    option = early_config.known_args_namespace
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
-    session = GradingSession(config)
-    config.pluginmanager.register(session, "grading-session")
-    given = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
-    for path in given:
-        # Check them before pytest runs any file of a folder.
+    session = early_config.stash[SESSION] = GradingSession(option, early_config.rootpath)
+    for argument in option.file_or_dir or [""]:
+        path = early_config.invocation_params.dir / argument.partition("::")[0]
         notebooks = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
         for notebook in notebooks:
             if notebook.suffix == ".ipynb" and notebook.is_file() and session.find(notebook):
-                refuse_dangerous_folder(notebook, config.rootpath)
+                refuse_dangerous_folder(notebook, early_config.rootpath, path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if session := config.stash.get(SESSION, None):
+        config.pluginmanager.register(session, "grading-session")
 
 
 class GradingSession:
     """Grades the submissions of one pytest run."""
 
-    def __init__(self, config: pytest.Config):
-        self.option, self.root = config.option, config.rootpath
+    def __init__(self, option: argparse.Namespace, root: Path):
+        self.option, self.root = option, root
         try:
             self.grader = Grader(
                 self.option.grading_seed,
@@ -181,12 +190,20 @@ class PartItem(pytest.Item):
         return self.path, 0, f"{self.path.name}: {self.name}"
 
 
-def refuse_dangerous_folder(path: Path, root: Path) -> None:
+def refuse_dangerous_folder(path: Path, root: Path, given: Path) -> None:
     """Stops pytest if files near a submission could run or be imported.
 
+    Args:
+        path: the submission.
+        root: pytest's root folder.
+        given: what pytest was given, the submission or a folder above it.
+
     Raises:
-        pytest.UsageError: names the files and the safe command.
+        pytest.UsageError: names the files and the safe command; or the submission's name has
+            characters that pytest would print as they are.
     """
+    if clean(path.name) != path.name:
+        raise pytest.UsageError(f"rename {clean(path.name)}: it has unprintable characters")
     # The project's own folders of notebooks.
     own = {ROOT, ROOT / "notebooks", *(a.solution.parent for a in all_assignments())}
     folders = [folder for folder in (path.parent, *path.parent.parents) if folder not in own]
@@ -198,6 +215,8 @@ def refuse_dangerous_folder(path: Path, root: Path) -> None:
         for file in folder.iterdir()
         if file.name in CONFIGURATION or (folder == path.parent and is_importable(file))
     ]
+    if given.is_dir() and given not in (ROOT, *own):
+        found += [file for name in CONFIGURATION for file in given.rglob(name)]
     if found:
         names = ", ".join(sorted({clean(file.name) for file in found}))
         raise pytest.UsageError(

@@ -258,6 +258,7 @@ class Reference:
         try:
             return self.measure(exercise, variant, inputs, gaps, self._tailored_seconds)
         except GraderError:  # the inputs come from the student's answer, and caused it
+            self._worker.stop()  # what it still holds of that answer goes with it
             return None
         finally:
             self._tailored_seconds -= time.monotonic() - began

@@ -239,8 +239,10 @@ def _remark_lines(remarks: Iterable[str]) -> list[str]:
 
 def _wrap(text: str, start: str = "") -> list[str]:
     """Breaks one paragraph into lines, so that no text can forge a row of the table."""
-    rest = " " * min(len(start), WIDTH // 2)
-    return textwrap.wrap(start + text, WIDTH, subsequent_indent=rest)
+    is_wide = any(unicodedata.east_asian_width(character) in "WF" for character in text)
+    width = WIDTH // (1 + is_wide)  # such characters take two columns
+    rest = " " * min(len(start), width // 2)
+    return textwrap.wrap(start + text, width, subsequent_indent=rest)
 
 
 def _points(points: float) -> str:

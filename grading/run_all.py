@@ -105,6 +105,6 @@ def run_cells(
             run.notes.append(f"cell {cell.number} ended the process: {reply.problem}")
             return cell.number
         words = reply.data if reply.status == "ok" else f"failed: {reply.problem}".encode()
-        notes = words[:MAX_WORDS].decode(errors="replace").splitlines()
+        notes = words[:MAX_WORDS].decode(errors="replace").splitlines()[:MAX_NOTES]
         run.notes += [f"cell {cell.number} {note}" for note in notes]
     return 0

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
@@ -32,8 +32,10 @@ WATCH_SECONDS = 0.1
 SETTLE_SECONDS = 1.0  # how long the end of a process may take to become known
 KILL_SECONDS = 10
 CHUNK = 1 << 18
-# What nothing counts to a process, such as the buffers of sockets, shows only in what is left.
+# What nothing counts to a process shows only in what is left.
 RESERVE_BYTES = 256 << 20
+SOCKET_BYTES = 2 * 212_992  # that the buffers of a socket may hold, by Linux's defaults
+TOO_MUCH_MEMORY = "the processes held more than {} MiB of memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,16 @@ class MachineError(RuntimeError):
     """The machine has run out of memory, whoever took it; the worker was stopped to save it."""
 
 
+class Held(NamedTuple):
+    """What a process holds of the machine's memory, in bytes."""
+
+    resident: int = 0
+    page_tables: int = 0
+
+    def __add__(self, other: "Held") -> "Held":
+        return Held(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
+
+
 class _TooLargeError(Exception):
     """The process sent more than it may."""
 
@@ -120,9 +132,9 @@ class Worker:
     def __enter__(self) -> "Worker":
         with contextlib.ExitStack() as cleanup:
             self._launch(cleanup)
-            watcher = threading.Thread(target=self._watch, daemon=True)
-            watcher.start()
-            cleanup.callback(watcher.join)
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
+            cleanup.callback(self._watcher.join)
             cleanup.callback(self._stop, "died", "the worker was shut down")
             reply = self._ask([], self._limits.startup_seconds, "it took too long")
             if reply.status != "ok":
@@ -132,6 +144,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the process; calling it again does nothing."""
         self._cleanup.close()
 
     @property
@@ -176,6 +192,10 @@ class Worker:
         began = time.monotonic()
         reply = self._ask(request, min(seconds, remaining), overdue)
         self._seconds_used += time.monotonic() - began
+        if self._end is not None:
+            self._watcher.join()  # it may still find out whose fault it was
+            status, reason = self._end
+            reply = replace(reply, status=status, data=b"", problem=reason)
         if self._is_machine_full:
             raise MachineError(reply.problem)
         return reply
@@ -290,24 +310,45 @@ class Worker:
 
     def _watch(self) -> None:
         while not self._ended.wait(WATCH_SECONDS):
-            self._read_output()
-            processes = self._processes()
-            available = psutil.virtual_memory().available
-            if reason := self._excess(processes):
-                self._stop("memory", reason)
-            elif available < RESERVE_BYTES:
-                self._is_machine_full = True
-                self._stop("memory", f"this machine has only {available >> 20} MiB of memory left")
-            elif self._process.poll() is not None:
-                self._stop("died", self._describe_end())
+            try:
+                self._look()
+            except Exception as error:  # nothing that a process does may blind the watcher
+                self._stop("died", f"it could not be watched ({type(error).__name__})")
+
+    def _look(self) -> None:
+        self._read_output()
+        processes = self._processes()
+        available = psutil.virtual_memory().available
+        if reason := self._excess(processes):
+            self._stop("memory", reason)
+        elif available < RESERVE_BYTES:
+            self._save_the_machine(available)
+        elif self._process.poll() is not None:
+            self._stop("died", self._describe_end())
+
+    def _save_the_machine(self, available: int) -> None:
+        """Stops the process; what comes back says whether it had taken what is missing."""
+        self._is_machine_full = True
+        self._stop("memory", f"this machine has only {available >> 20} MiB of memory left")
+        limit, deadline = self._limits.memory_bytes, time.monotonic() + KILL_SECONDS
+        while self._is_machine_full and time.monotonic() < deadline:
+            if psutil.virtual_memory().available - available > limit:
+                with self._end_lock:
+                    self._end = "memory", TOO_MUCH_MEMORY.format(limit >> 20)
+                self._is_machine_full = False
+            time.sleep(WATCH_SECONDS)
 
     def _excess(self, processes: Sequence[psutil.Process]) -> str:
         """Says what there is too much of, "" if nothing."""
-        limit = self._limits.memory_bytes - sum(map(_page_tables, processes))
+        limit, held = self._limits.memory_bytes, [_held(process) for process in processes]
+        n_sockets = max(self._sandbox.count_sockets(process.pid) for process in processes)
+        uncounted = sum(held, start=Held()).page_tables + n_sockets * SOCKET_BYTES
         # Resident memory counts a shared page once for each process that shares it.
-        if sum(map(_resident, processes)) > limit < sum(map(_proportional, processes)):
-            limit = self._limits.memory_bytes
-            return f"the processes held more than {limit >> 20} MiB of memory"
+        resident = sum(held, start=Held()).resident
+        if resident + uncounted > limit and (
+            sum(map(_proportional, processes, held)) + uncounted > limit
+        ):
+            return TOO_MUCH_MEMORY.format(limit >> 20)
         files = max(self._sandbox.count_files(process.pid) for process in processes)
         if files > self._limits.scratch_files:
             return f"it made more than {self._limits.scratch_files:,} files"
@@ -361,22 +402,27 @@ def _cpu_seconds(process: psutil.Process) -> float:
     )  # includes children that were waited for
 
 
-def _resident(process: psutil.Process) -> int:
-    return _unless_gone(lambda: process.memory_info().rss, 0)
-
-
-def _page_tables(process: psutil.Process) -> int:
+def _held(process: psutil.Process) -> Held:
+    """Returns what a process holds; names in there are its own, and may be any bytes."""
+    folder = Path(f"/proc/{process.pid}")
     try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = (folder / "status").read_bytes()
+        if b"\nState:\tZ" in status:  # its main thread has ended, perhaps before the others
+            threads = [(task / "status").read_bytes() for task in (folder / "task").iterdir()]
+            status = max(threads, key=lambda other: _kilobytes(b"VmRSS", other), default=status)
     except OSError:
-        return 0
-    found = re.search(r"^VmPTE:\s*(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) << 10 if found else 0
+        return Held()
+    return Held(*(_kilobytes(name, status) << 10 for name in (b"VmRSS", b"VmPTE")))
 
 
-def _proportional(process: psutil.Process) -> int:
+def _kilobytes(name: bytes, status: bytes) -> int:
+    found = re.search(rb"^%s:\s*(\d+) kB$" % name, status, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _proportional(process: psutil.Process, held: Held) -> int:
     """Returns the resident bytes; shared ones are divided among the processes."""
-    return _unless_gone(lambda: process.memory_full_info().pss, _resident(process))
+    return _unless_gone(lambda: process.memory_full_info().pss, 0) or held.resident
 
 
 def _unless_gone(question: Callable[[], Any], otherwise: Any) -> Any:

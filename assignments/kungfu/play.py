@@ -21,7 +21,7 @@ import numpy as np
 
 from grading.assignment import Stage, Trial, TrialResult
 from grading.files import UnreadableError, read_regular_file
-from grading.inside.measurement import Measurement
+from grading.inside.measurement import Measurement, MeasurementError
 from grading.worker import Worker
 
 MAX_MESSAGE = 500  # characters of an error in a student's code
@@ -192,7 +192,10 @@ def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
     reply = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
     if reply.status != "ok":
         raise PlayError(f"the weights file cannot be read: {reply.problem}"[:MAX_MESSAGE])
-    weights = Measurement.from_bytes(reply.data)
+    try:
+        weights = Measurement.from_bytes(reply.data)
+    except MeasurementError as error:
+        raise PlayError(f"the weights file cannot be read: {error}") from None
     if weights.first_error:
         raise PlayError(weights.first_error)
     return [weights[f"arr_{i}"] for i in range(len(weights))]

@@ -12,6 +12,7 @@ import safetensors.numpy
 MAX_HEADER_BYTES = 1 << 20  # JSON, which takes many times its size when parsed
 ERROR = "error/"  # precedes the name of anything that could not be measured
 UNFINISHED, NOTE = "unfinished/", "note/"
+MAX_NOTES = 20
 UNGRADABLE = "ungradable"
 ABSENT = "absent"
 MAX_WORDS = 600  # bytes; an error and the student's own line take up to 300 characters
@@ -61,8 +62,10 @@ class Measurement(dict[str, np.ndarray]):
 
     @property
     def notes(self) -> list[str]:
-        """What else is worth telling, in order."""
-        return [words for _, words in sorted(self._errors_under(NOTE).items())]
+        """What else is worth telling, in order; of very many the first."""
+        notes = [words for _, words in sorted(self._errors_under(NOTE).items())]
+        more = [f"and {len(notes) - MAX_NOTES} more"] if len(notes) > MAX_NOTES else []
+        return notes[:MAX_NOTES] + more
 
     def _errors_under(self, prefix: str) -> dict[str, str]:
         return {

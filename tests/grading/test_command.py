@@ -409,8 +409,39 @@ def test_no_report_overwrites_another(tmp_path, capsys):
     files = [str(tmp_path / student / "homework.ipynb") for student in ("ada", "ben")]
     assert main(["grade", *files, "--reports", str(tmp_path / "reports")]) == 2
     said = capsys.readouterr().err
-    assert "two submissions would have the same reports, homework: give the folder" in said
+    assert "two submissions would have the same reports, homework.gradescope.json, " in said
     assert not (tmp_path / "reports").exists()
+
+
+def test_no_report_takes_the_name_of_another_kind(tmp_path, capsys):
+    for name in ("ada", "ada.gradescope"):
+        (tmp_path / f"{name}.ipynb").write_text("")
+    assert main(["grade", str(tmp_path), "--reports", str(tmp_path / "reports")]) == 2
+    assert "the same reports, ada.gradescope.json: give" in capsys.readouterr().err
+
+
+def test_names_in_errors_are_cleaned(tmp_path, capsys):
+    assert main(["grade", str(tmp_path / "\x1b]0;title\x07.ipynb")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_reports_that_cannot_be_written_cost_nobody_else_theirs(tmp_path, capsys):
+    submissions, reports = tmp_path / "submissions", tmp_path / "reports"
+    for name in ("a" * 249, "sub", "zoe"):
+        (tmp_path / "submissions").mkdir(exist_ok=True)
+        (submissions / f"{name}.ipynb").write_text("")
+    (reports / "sub.json").mkdir(parents=True)
+    assert main(["grade", str(submissions), "--reports", str(reports)]) == 20
+    assert capsys.readouterr().err.count("the grader failed: ") == 2
+    assert (reports / "zoe.json").is_file()
+
+
+def test_reports_lie_in_their_folder_whatever_the_submission_is_called(tmp_path):
+    (tmp_path / "..ipynb").write_text("")
+    reports = tmp_path / "reports"
+    main(["grade", str(tmp_path / "..ipynb"), "--reports", str(reports)])
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "..ipynb", reports]
+    assert (reports / "submission.json").is_file()
 
 
 def test_a_grader_that_fails_says_so_and_goes_on(tmp_path, monkeypatch, capsys):

@@ -32,6 +32,26 @@ def test_bare_pytest_refuses_a_folder_with_more_in_it(tmp_path, planted):
     assert "python -m grading grade FILE" in finished.stderr
 
 
+@pytest.mark.parametrize("planted", ["conftest.py", "deeper/conftest.py"])
+def test_nothing_beside_a_submission_runs_before_it_is_refused(tmp_path, planted):
+    (tmp_path / "class" / "deeper").mkdir(parents=True)
+    (tmp_path / "class" / "homework.ipynb").write_bytes(student_path().read_bytes())
+    marker = tmp_path / "it ran"
+    (tmp_path / "class" / planted).write_text(f"open({str(marker)!r}, 'w')")
+    finished = run("pytest", "--nbval", "class", cwd=tmp_path)
+    assert finished.returncode == 4, finished.stdout + finished.stderr
+    assert "come with it: conftest.py. The safe command" in finished.stderr
+    assert not marker.exists()
+
+
+def test_a_name_that_pytest_would_print_is_refused(tmp_path):
+    (tmp_path / "x\x1b]0;title\x07.ipynb").write_bytes(student_path().read_bytes())
+    finished = run("pytest", "--nbval", ".", cwd=tmp_path)
+    assert finished.returncode == 4
+    assert "it has unprintable characters" in finished.stderr
+    assert "\x1b]0" not in finished.stdout + finished.stderr
+
+
 @pytest.mark.tensorflow
 @pytest.mark.pytorch
 def test_both_frameworks_and_an_unrelated_notebook_in_one_run(tmp_path):

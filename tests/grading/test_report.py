@@ -305,6 +305,13 @@ def test_no_line_of_the_table_is_too_long(report):
     assert max(map(len, as_table(report).splitlines())) <= WIDTH
 
 
+def test_wide_characters_do_not_wrap_in_the_terminal():
+    report = dataclasses.replace(SMALL, remarks=("漢" * 86 + "total  100 / 100",))
+    lines = [line for line in as_table(report).splitlines() if "漢" in line]
+    assert len(lines) > 1
+    assert all(sum(1 + (c == "漢") for c in line) <= WIDTH for line in lines)
+
+
 @pytest.mark.parametrize("name", [EVIL, "x" * (WIDTH - len("kungfu: ")) + " total 100 / 100"])
 def test_no_row_of_the_table_can_be_forged(name):
     rows = as_table(dataclasses.replace(evil_checks(), submission=name)).splitlines()

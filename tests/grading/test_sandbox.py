@@ -45,7 +45,7 @@ with box.start(command, processes=processes, scratch_bytes={SCRATCH_BYTES}) as p
 
 # `attempt` reports the result of a forbidden action; `call` makes a system call by its number.
 PRELUDE = """
-import ctypes, os, socket, subprocess, sys
+import ctypes, fcntl, os, socket, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
     if libc.syscall(number, *arguments) < 0:
@@ -270,9 +270,10 @@ write("/tmp/file")
 attempt(os.setxattr, "/tmp/file", "user.hidden", b"x" * 1000)
 attempt(lambda: os.setxattr("/tmp", "user.hidden", b"x" * 1000, follow_symlinks=False))
 print(libc.shmget(0, 1 << 20, 0o1600), ctypes.get_errno())
+print(libc.semget(0, 32_000, 0o1600), ctypes.get_errno())
 print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())
 """)
-    assert printed == "PermissionError\n" * 3 + "-1 1\n-1 1\n"
+    assert printed == "PermissionError\n" * 3 + "-1 1\n" * 3
 
 
 def test_sockets_are_of_families_that_stay_inside(inside):
@@ -302,11 +303,26 @@ print(os.path.exists("/dev/ptmx"))
 
 def test_what_another_sandbox_reads_is_not_told(inside):
     printed = inside("""
+FAN_REPORT_FID, F_NOTIFY, DN_ACCESS = 0x200, 1026, 1
 print(libc.inotify_init1(0), ctypes.get_errno())
+print(libc.fanotify_init(FAN_REPORT_FID, 0), ctypes.get_errno())
+folder = os.open("/usr", os.O_RDONLY)
+attempt(fcntl.fcntl, folder, F_NOTIFY, DN_ACCESS)
+fcntl.fcntl(folder, fcntl.F_GETFD)
 with open(sys.executable, "rb") as file:
     attempt(os.posix_fadvise, file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 """)
-    assert printed == "-1 1\nPermissionError\n"
+    assert printed == "-1 1\n-1 1\nPermissionError\nPermissionError\n"
+
+
+def test_a_session_of_its_own_takes_no_processor_from_others(inside):
+    printed = inside("""
+before = os.getsid(0)
+os.setsid()
+subprocess.run(["true"], start_new_session=True, check=True)
+print(os.getsid(0) == before)
+""")
+    assert printed == "True\n"
 
 
 def test_processes_of_the_machine_can_be_neither_seen_nor_killed(inside):
@@ -421,6 +437,18 @@ def test_a_folder_that_every_submission_can_read_is_known(tmp_path):
     assert sandbox.seen_by_students(ROOT / "solutions") is None
     assert sandbox.seen_by_students(Path("/usr/share/course")) == Path("/usr")
     assert sandbox.seen_by_students(Path(sys.prefix) / "share") is not None
+
+
+def test_a_machine_without_core_dumps_can_grade():
+    source = f"""
+import resource, subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from grading.sandbox import why_unavailable
+print(why_unavailable())
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.stdout == "\n", done.stderr
 
 
 def test_it_dies_with_the_grader():

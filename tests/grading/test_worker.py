@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -223,6 +224,24 @@ UNSEEN = {
         "for start in range(0, 300 << 30, 2 << 20): pages[start]",
         "the processes held more than 400 MiB of memory",
     ),
+    "under a name that is no text": (
+        "import ctypes, time\nctypes.CDLL(None).prctl(15, b'\\xff', 0, 0, 0)\ntime.sleep(0.5)\n"
+        "hoard = [bytearray(b'x' * (10 << 20)) for _ in range(80)]",
+        "the processes held more than 400 MiB of memory",
+    ),
+    "beside a main thread that has ended": (
+        "import ctypes, os, threading, time\n"
+        "def grow():\n    hoard = [bytearray(b'x' * (10 << 20)) for _ in range(80)]\n"
+        "    time.sleep(1000)\n"
+        "if os.fork() == 0:\n    threading.Thread(target=grow).start()\n"
+        "    ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)",
+        "the processes held more than 400 MiB of memory",
+    ),
+    "buffers of sockets": (
+        "import os, socket, time\nfor _ in range(4):\n    if os.fork() == 0:\n"
+        "        pairs = [socket.socketpair() for _ in range(200)]\n        time.sleep(1000)",
+        "the processes held more than 400 MiB of memory",
+    ),
     "empty files": (
         "for i in range(200_000): open(f'/tmp/{i}', 'w').close()",
         "it made more than 50,000 files",
@@ -249,6 +268,19 @@ def test_a_machine_without_memory_is_nobodys_fault(worker, monkeypatch):
         with pytest.raises(MachineError, match="this machine has only"):
             run(worker, "__import__('time').sleep(10)")
     assert not worker.is_alive
+
+
+def test_who_took_the_machines_memory_is_blamed_however_he_hid_it(worker, monkeypatch):
+    assert run(worker, "pass").status == "ok"
+
+    def virtual_memory():
+        return SimpleNamespace(available=(100 if worker.is_alive else 600) << 20)
+
+    monkeypatch.setattr("grading.worker.psutil.virtual_memory", virtual_memory)
+    reply = run(worker, "__import__('time').sleep(10)")
+    assert reply.status == "memory"
+    assert reply.problem == "the processes held more than 400 MiB of memory"
+    assert run(worker, "pass").problem == reply.problem
 
 
 def test_memory_is_bounded(worker):

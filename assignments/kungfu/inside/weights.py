@@ -8,6 +8,8 @@ import io
 import numpy as np
 from measurement import Measurement
 
+MAX_ARRAYS = 1000
+
 
 class WeightsError(ValueError):
     """A file holds no readable weights; the message is for the student."""
@@ -46,6 +48,10 @@ def read_weights(data: bytes, max_bytes: int) -> list[np.ndarray]:
             if size > max_bytes:
                 raise WeightsError(
                     f"the weights file unpacks to {size:,} bytes, over {max_bytes:,}"
+                )
+            if len(file.files) > MAX_ARRAYS:
+                raise WeightsError(
+                    f"the weights file holds {len(file.files):,} arrays, over {MAX_ARRAYS:,}"
                 )
             arrays = {name: file[name] for name in file.files}
             names = [f"arr_{i}" for i in range(len(file.files))]

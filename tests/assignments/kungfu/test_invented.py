@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from checks.agent import linear_remark
 from grading import reference as reference_of_one
 from grading.assignment import Variant
 from grading.grade import Grader, judge_exercise
@@ -20,7 +21,8 @@ def test_a_loss_that_is_consistent_in_itself_earns_nothing(framework):
         solution = reference.measure(exercise, None)
         to_others = reference.measure(exercise, None, exercise.inputs(np.random.default_rng()))
     checks = judge(exercise.parts, to_others, [solution])
-    assert {check.name: check.points for check in checks if check.points} == {}
+    # The entropies of any logits are much alike: one of 150 draws is within the tolerance.
+    assert {check.name for check in checks if check.points} <= {"entropy_value"}
     said = {check.name: check.message for check in checks}
     assert said["semi_gradient"].startswith("it counts only if the value loss, the advantage")
     assert {check.message for check in judge(exercise.parts, solution, [solution])} == {""}
@@ -34,6 +36,13 @@ def test_an_agent_that_is_consistent_in_itself_is_told(framework):
         to_others = reference.measure(exercise, None, exercise.inputs(np.random.default_rng()))
         result = judge_exercise(reference, exercise, to_others)
     assert any(remark.startswith("judged by its properties: ") for remark in result.remarks)
+
+
+def test_arrays_of_odd_shapes_are_no_network():
+    names = ("none", "one", "other", "both")
+    shapes = ((60_000, 1), (1, 60_000), (1, 60_000), (1, 60_000))  # 29 GB if they met
+    measured = {f"features/{n}": np.ones(s, np.float32) for n, s in zip(names, shapes, strict=True)}
+    assert linear_remark(measured) == ""
 
 
 @pytest.mark.pytorch

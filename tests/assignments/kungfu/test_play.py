@@ -156,6 +156,12 @@ def declare(path: Path, size: int) -> None:
     path.write_bytes(data)
 
 
+def test_very_many_arrays_are_refused(read, tmp_path):
+    path = npz(tmp_path / "w.npz", *[np.ones(1, np.float16)] * 1001)
+    with pytest.raises(PlayError, match="holds 1,001 arrays, over 1,000"):
+        read(path)
+
+
 def test_bombs_are_not_unpacked(read, tmp_path):
     path = archive(tmp_path / "w.npz", [("arr_0.npy", ONE[:-16] + bytes(MAX_WEIGHT_BYTES))])
     assert path.stat().st_size < 100_000

@@ -18,6 +18,11 @@ def tensor(dtype: str, shape: list[int], end: int) -> dict:
     return {"x": {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}}
 
 
+def test_of_very_many_notes_the_first_are_kept():
+    measured = Measurement(errors={f"note/{i:05}": f"note {i}" for i in range(11_000)})
+    assert measured.notes == [*(f"note {i}" for i in range(20)), "and 10980 more"]
+
+
 def test_there_and_back():
     arrays = {
         "base/logits": np.arange(6, dtype=np.float32).reshape(2, 3).T,
