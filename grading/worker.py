@@ -98,9 +98,6 @@ class Held(NamedTuple):
     resident: int = 0
     page_tables: int = 0
 
-    def __add__(self, other: "Held") -> "Held":
-        return Held(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
-
 
 class _TooLargeError(Exception):
     """The process sent more than it may."""
@@ -342,13 +339,11 @@ class Worker:
         """Says what there is too much of, "" if nothing."""
         limit, held = self._limits.memory_bytes, [_held(process) for process in processes]
         n_sockets = max(self._sandbox.count_sockets(process.pid) for process in processes)
-        uncounted = sum(held, start=Held()).page_tables + n_sockets * SOCKET_BYTES
+        limit -= sum(each.page_tables for each in held) + n_sockets * SOCKET_BYTES
         # Resident memory counts a shared page once for each process that shares it.
-        resident = sum(held, start=Held()).resident
-        if resident + uncounted > limit and (
-            sum(map(_proportional, processes, held)) + uncounted > limit
-        ):
-            return TOO_MUCH_MEMORY.format(limit >> 20)
+        resident = sum(each.resident for each in held)
+        if resident > limit < sum(map(_proportional, processes, held)):
+            return TOO_MUCH_MEMORY.format(self._limits.memory_bytes >> 20)
         files = max(self._sandbox.count_files(process.pid) for process in processes)
         if files > self._limits.scratch_files:
             return f"it made more than {self._limits.scratch_files:,} files"
