@@ -1109,16 +1109,49 @@ UNANCHORED = (
 )
 
 
-def follows_rollout(measured: Arrays, tables: Tables) -> bool:
-    """Says whether any term follows from its rollout, in the right way or as a known mistake does.
+# Each term of the loss, what shows that it is there, and what explains it.
+_ANCHORS = {
+    "the value loss": (_without_pull_on_target, _explain_values),
+    "the advantage": (pushes, _explain_pushes),
+    "the entropy": (entropy_moves, _explain_entropy),
+}
+
+
+def _is_anchored(term: str, measured: Arrays, tables: Tables) -> bool:
+    """Says whether a term follows from its rollout, rightly or as a known mistake does.
 
     Numbers that only agree with each other may have been invented, and prove nothing.
     """
-    for explain_term in (_explain_values, _explain_pushes, _explain_entropy):
-        with contextlib.suppress(KeyError):  # a case was not measured
-            if explain_term(measured, tables):
-                return True
+    with contextlib.suppress(KeyError):  # a case was not measured
+        return bool(_ANCHORS[term][1](measured, tables))
     return False
+
+
+def follows_rollout(measured: Arrays, tables: Tables) -> bool:
+    """Says whether any term follows from its rollout, rightly or as a known mistake does."""
+    return any(_is_anchored(term, measured, tables) for term in _ANCHORS)
+
+
+def unanchored_remark(measured: Arrays, tables: Tables) -> str:
+    """Returns a remark on terms that are there and follow from nothing known, "" if all do.
+
+    Where none follows, no part counts that would need one.
+    """
+
+    def is_there(term: str) -> bool:
+        with contextlib.suppress(KeyError):
+            return bool(np.any(np.abs(_ANCHORS[term][0](measured)) > NOTHING))
+        return False
+
+    terms = [
+        term for term in _ANCHORS if is_there(term) and not _is_anchored(term, measured, tables)
+    ]
+    if not terms or len(terms) == len(_ANCHORS):
+        return ""
+    return (
+        f"{' and '.join(terms)}: no known idea gives these numbers. Parts that compare them with "
+        "each other were paid if they agree"
+    )
 
 
 def find_problem(part: str, measured: Arrays, accepted: Sequence[Arrays], tables: Tables) -> str:

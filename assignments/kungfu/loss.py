@@ -15,7 +15,13 @@ from checks.arrays import factor
 from checks.loss import own_gradients_problem, step_problem
 from checks.loss_cases import N_ACTIONS
 from checks.measuring import Step
-from checks.terms import UNANCHORED, evidence_of, find_problem, follows_rollout
+from checks.terms import (
+    UNANCHORED,
+    evidence_of,
+    find_problem,
+    follows_rollout,
+    unanchored_remark,
+)
 from grading.assignment import Arrays, Exercise, Fit, Part
 from grading.inside.measurement import Measurement
 from grading.judge import TOLERANCE
@@ -154,4 +160,11 @@ FIT_VALUES = Fit(
     "judged with values of shape (n, 1), which this agent gives and this loss takes",
 )
 
-EXERCISE = Exercise("loss", PARTS, loss_inputs, beside="agent", fit=FIT_VALUES)
+EXERCISE = Exercise(
+    "loss",
+    PARTS,
+    loss_inputs,
+    beside="agent",
+    fit=FIT_VALUES,
+    remark=lambda measured: unanchored_remark(measured, tables_of(measured)),
+)

@@ -29,6 +29,21 @@ def test_a_loss_that_is_consistent_in_itself_earns_nothing(framework):
 
 
 @each_framework
+def test_terms_that_are_consistent_in_themselves_are_told(framework):
+    exercise = TRACKS[framework].exercise("loss")
+    with Grader() as grader:
+        reference = grader.reference(TRACKS[framework])
+        solution = reference.measure(exercise, None)
+        to_others = reference.measure(exercise, None, exercise.inputs(np.random.default_rng()))
+    assert exercise.remark(solution) == ""
+    invented = {name: a for name, a in to_others.items() if name.endswith("/value_moves")}
+    assert exercise.remark(solution | invented) == (
+        "the value loss: no known idea gives these numbers. Parts that compare them with each "
+        "other were paid if they agree"
+    )
+
+
+@each_framework
 def test_an_agent_that_is_consistent_in_itself_is_told(framework):
     exercise = TRACKS[framework].exercise("agent")
     with Grader() as grader:
