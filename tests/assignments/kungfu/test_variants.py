@@ -36,8 +36,9 @@ def result_of():
 
 @each_variant(right=True)
 def test_a_right_answer_earns_all_points(result_of, framework, variant):
-    checks = result_of(framework, variant).checks
-    assert {check.name: check.message for check in checks if not check.passed} == {}
+    result = result_of(framework, variant)
+    assert {check.name: check.message for check in result.checks if not check.passed} == {}
+    assert not any("no known idea" in remark for remark in result.remarks)
 
 
 @each_variant(right=False)
