@@ -214,7 +214,13 @@ class Sandbox:
 
     @contextlib.contextmanager
     def start(
-        self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
+        self,
+        command: Sequence[str],
+        *,
+        processes: int,
+        scratch_bytes: int,
+        launcher: Sequence[str] = (),
+        **options,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Starts a command whose output goes to one pipe; waits for its end on exit.
 
@@ -224,6 +230,7 @@ class Sandbox:
             command: program and arguments.
             processes: how many processes and threads it may have.
             scratch_bytes: the size of its scratch folder.
+            launcher: the beginning of a command that starts another, from outside.
             options: for `subprocess.Popen`.
         """
         if os.geteuid() == 0:
@@ -238,6 +245,7 @@ class Sandbox:
             program.seek(0)
             process = launch(
                 [
+                    *launcher,
                     *("bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
                     *("--unshare-cgroup-try", *identity, "--hostname", "sandbox"),
                     *("--die-with-parent", "--new-session"),
@@ -338,7 +346,13 @@ class Unsandboxed(Sandbox):
 
     @contextlib.contextmanager
     def start(
-        self, command: Sequence[str], *, processes: int, scratch_bytes: int, **options
+        self,
+        command: Sequence[str],
+        *,
+        processes: int,
+        scratch_bytes: int,
+        launcher: Sequence[str] = (),
+        **options,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Starts a command in a scratch folder, which is its home; see `Sandbox.start`."""
         with tempfile.TemporaryDirectory(prefix="scratch-") as folder:
@@ -347,7 +361,7 @@ class Unsandboxed(Sandbox):
                 command = as_user(command, FIRST_UID + self.slot)
                 command = limit(command, processes=processes, file_bytes=scratch_bytes)
             variables = environment(Path(folder), self.environment)
-            with launch(command, variables, cwd=folder, **options) as process:
+            with launch([*launcher, *command], variables, cwd=folder, **options) as process:
                 yield process
 
 

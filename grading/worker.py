@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import psutil
 
+from grading.control_group import ControlGroup
 from grading.inside.serve import MAX_WORDS, REPLY, REQUEST
 from grading.sandbox import PYTHON, Sandbox
 
@@ -34,6 +35,7 @@ KILL_SECONDS = 10
 CHUNK = 1 << 18
 # What nothing counts to a process shows only in what is left.
 RESERVE_BYTES = 256 << 20
+SPARE_BYTES = 256 << 20  # by which a control group may hold more than its processes show
 SOCKET_BYTES = 2 * 212_992  # that the buffers of a socket may hold, by Linux's defaults
 TOO_MUCH_MEMORY = "the processes held more than {} MiB of memory"
 
@@ -129,9 +131,9 @@ class Worker:
     def __enter__(self) -> "Worker":
         with contextlib.ExitStack() as cleanup:
             self._launch(cleanup)
-            self._watcher = threading.Thread(target=self._watch, daemon=True)
-            self._watcher.start()
-            cleanup.callback(self._watcher.join)
+            watcher = threading.Thread(target=self._watch, daemon=True)
+            watcher.start()
+            cleanup.callback(watcher.join)
             cleanup.callback(self._stop, "died", "the worker was shut down")
             reply = self._ask([], self._limits.startup_seconds, "it took too long")
             if reply.status != "ok":
@@ -189,10 +191,6 @@ class Worker:
         began = time.monotonic()
         reply = self._ask(request, min(seconds, remaining), overdue)
         self._seconds_used += time.monotonic() - began
-        if self._end is not None:
-            self._watcher.join()  # it may still find out whose fault it was
-            status, reason = self._end
-            reply = replace(reply, status=status, data=b"", problem=reason)
         if self._is_machine_full:
             raise MachineError(reply.problem)
         return reply
@@ -207,10 +205,17 @@ class Worker:
         try:
             # The scratch folder stays off the path, so that no file in it replaces a module.
             start = [PYTHON, "-P", str(INSIDE / "serve.py"), *map(str, theirs)]
+            limits = self._limits
+            # What is watched comes first, and has words for each kind of excess.
+            group = ControlGroup(
+                limits.memory_bytes + limits.scratch_bytes + SPARE_BYTES, limits.processes
+            )
+            self._group = cleanup.enter_context(group)
             process = self._sandbox.start(
                 [*start, *map(str, self._modules)],
-                processes=self._limits.processes,
-                scratch_bytes=self._limits.scratch_bytes,
+                launcher=group.launcher,
+                processes=limits.processes,
+                scratch_bytes=limits.scratch_bytes,
                 pass_fds=theirs,
             )
             self._process = cleanup.enter_context(process)
@@ -234,7 +239,7 @@ class Worker:
         except _TooLargeError as error:
             self._stop("output", str(error))
         except (OSError, EOFError):
-            self._stop("died", self._describe_end())
+            self._stop(*self._describe_end())
         self._read_output()
         output = self._output.decode(errors="replace")
         with self._end_lock:  # the watcher may be killing it
@@ -319,21 +324,10 @@ class Worker:
         if reason := self._excess(processes):
             self._stop("memory", reason)
         elif available < RESERVE_BYTES:
-            self._save_the_machine(available)
+            self._is_machine_full = True
+            self._stop("memory", f"this machine has only {available >> 20} MiB of memory left")
         elif self._process.poll() is not None:
-            self._stop("died", self._describe_end())
-
-    def _save_the_machine(self, available: int) -> None:
-        """Stops the process; what comes back says whether it had taken what is missing."""
-        self._is_machine_full = True
-        self._stop("memory", f"this machine has only {available >> 20} MiB of memory left")
-        limit, deadline = self._limits.memory_bytes, time.monotonic() + KILL_SECONDS
-        while self._is_machine_full and time.monotonic() < deadline:
-            if psutil.virtual_memory().available - available > limit:
-                with self._end_lock:
-                    self._end = "memory", TOO_MUCH_MEMORY.format(limit >> 20)
-                self._is_machine_full = False
-            time.sleep(WATCH_SECONDS)
+            self._stop(*self._describe_end())
 
     def _excess(self, processes: Sequence[psutil.Process]) -> str:
         """Says what there is too much of, "" if nothing."""
@@ -357,15 +351,17 @@ class Worker:
         self._cpu_seconds = max(self._cpu_seconds, sum(map(_cpu_seconds, processes)))
         return processes
 
-    def _describe_end(self) -> str:
+    def _describe_end(self) -> tuple[Status, str]:
         try:
             code = self._process.wait(SETTLE_SECONDS)
         except subprocess.TimeoutExpired:
-            return "the process closed its pipes"
+            return "died", "the process closed its pipes"
+        if self._group.has_overflowed:
+            return "memory", TOO_MUCH_MEMORY.format(self._limits.memory_bytes >> 20)
         # Like a shell, the sandbox reports signal n as 128 + n.
         number = -code if code < 0 else code - 128
         how = signal.strsignal(number) if number in signal.valid_signals() else f"exit code {code}"
-        return f"the process ended: {how}"
+        return "died", f"the process ended: {how}"
 
     def _stop(self, status: Status, reason: str) -> None:
         """Kills all processes and waits until they are dead; only the first reason counts."""
