@@ -40,7 +40,9 @@ def factor(
     for other in (np.asarray(array, float) for array in accepted):
         if other.shape == measured.shape:
             k = float(np.sum(measured * other) / max(np.sum(other * other), 1e-30))
-            if k != 0 and np.isfinite(k) and is_close(measured, k * other, tolerance=tolerance):
+            # Relative however small they are: else all tiny numbers would be alike.
+            close = is_close(measured, k * other, tolerance=tolerance, least=0)
+            if k != 0 and np.isfinite(k) and close:
                 return k
     return None
 

@@ -677,18 +677,19 @@ MAX_UPDATES = 200  # optimizers that accumulate gradients, or warm up, begin lat
 def descend(
     framework: ModuleType, optimizer: Any, start: np.ndarray
 ) -> tuple[np.ndarray, list[bool]]:
-    """Lets an optimizer take steps down the sum of squares until everything has moved.
+    """Lets an optimizer take steps down a sum of squares until everything has moved.
 
     Args:
         framework: its adapter.
         optimizer: what it belongs to is changed.
-        start: numbers, where all its variables begin.
+        start: numbers, how far all its variables begin from where they should go.
 
     Returns:
-        The first places that differ, `[N_MOVES + 1, n_weights]`, the last one repeated if there are
-        fewer; and for each variable whether it moved at all.
+        The first distances that differ, `[N_MOVES + 1, n_weights]`, the last one repeated if there
+        are fewer; and for each variable whether it moved at all.
     """
-    take_step, places = framework.downhill(optimizer, start)
+    goal = -1.5 * start  # beyond 0, so that nothing but the gradient leads there: no decay does
+    take_step, places = framework.downhill(optimizer, start + goal, goal)
     path = [places()]
     has_moved = [False] * len(path[0])
     for _ in range(MAX_UPDATES):

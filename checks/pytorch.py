@@ -567,28 +567,33 @@ def _shrink(optimizer: Any, weight: torch.Tensor) -> None:
 
 
 def downhill(
-    optimizer: Any, start: np.ndarray
+    optimizer: Any, start: np.ndarray, goal: np.ndarray
 ) -> tuple[Callable[[], None], Callable[[], list[np.ndarray]]]:
-    """Returns what takes a step down the sum of squares, and what returns each weight, flat.
+    """Returns what takes a step down the sum of squared distances, and what returns these, flat.
 
     Args:
         optimizer: one with a scheduler that warms it up from zero is taken as it will be then.
         start: numbers to which its weights are set, over and over again if there are more.
+        goal: the numbers to which they should go, in the same way.
     """
     weights = optimized_variables(optimizer)
     for group in optimizer.param_groups:
         if group.get("lr") == 0:
             group["lr"] = group.get("initial_lr", 0)  # which a scheduler wrote down
+    goals = [to_tensor(np.resize(goal, tuple(weight.shape))) for weight in weights]
     with torch.no_grad():
         for weight in weights:
             weight.copy_(to_tensor(np.resize(start, tuple(weight.shape))))
 
+    def distances() -> list[torch.Tensor]:
+        return [weight.detach() - goal for weight, goal in zip(weights, goals, strict=True)]
+
     def take_step() -> None:
-        for weight in weights:
-            weight.grad = 2 * weight.detach()
+        for weight, distance in zip(weights, distances(), strict=True):
+            weight.grad = 2 * distance
         optimizer.step()
 
-    return take_step, lambda: [to_array(weight).ravel().copy() for weight in weights]
+    return take_step, lambda: [to_array(distance).ravel().copy() for distance in distances()]
 
 
 def optimized_variables(optimizer: Any) -> list | None:

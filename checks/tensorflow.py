@@ -513,25 +513,31 @@ def copy_optimizer(optimizer: Any) -> Any:
 
 
 def downhill(
-    optimizer: Any, start: np.ndarray
+    optimizer: Any, start: np.ndarray, goal: np.ndarray
 ) -> tuple[Callable[[], None], Callable[[], list[np.ndarray]]]:
-    """Returns what takes a step down the sum of squares, and what returns each variable, flat.
+    """Returns what takes a step down the sum of squared distances, and what returns these, flat.
 
     Args:
         optimizer: one that belongs to no variables yet gets two small ones.
         start: numbers to which its variables are set, over and over again if there are more.
+        goal: the numbers to which they should go, in the same way.
     """
     variables = optimized_variables(optimizer)
     if variables is None:
         shapes = {"kernel": (2, 2), "bias": (3,)}
         variables = [keras.Variable(np.zeros(s, np.float32), name=n) for n, s in shapes.items()]
+    goals = [np.resize(goal, variable.shape) for variable in variables]
     for variable in variables:
         variable.assign(np.resize(start, variable.shape))
 
-    def take_step() -> None:
-        optimizer.apply_gradients([(2 * variable.value, variable) for variable in variables])
+    def distances() -> list[np.ndarray]:
+        return [v.numpy() - goal for v, goal in zip(variables, goals, strict=True)]
 
-    return take_step, lambda: [variable.numpy().ravel() for variable in variables]
+    def take_step() -> None:
+        gradients = [tf.constant(2 * distance) for distance in distances()]
+        optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
+
+    return take_step, lambda: [distance.ravel() for distance in distances()]
 
 
 def optimized_variables(optimizer: Any) -> list | None:

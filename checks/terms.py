@@ -431,7 +431,7 @@ def value_loss_problem(measured: Arrays, accepted: Sequence[Arrays], tables: Tab
     if _is_still(measured):
         return STILL
     moves = _without_pull_on_target(measured)
-    if not np.any(moves):
+    if not np.any(np.abs(moves) > NOTHING):
         return NO_VALUE_MOVES
     if is_close(moves, *(value_moves(one, "sure") for one in accepted), tolerance=TOLERANCE):
         return _clipping_problem(measured, tables)
@@ -458,7 +458,7 @@ def follows_return(measured: Arrays, tables: Tables) -> bool:
 
 
 def semi_gradient_problem(measured: Arrays, accepted: Sequence[Arrays], tables: Tables) -> str:
-    if not np.any(measured["sure/value_moves"]):
+    if not np.any(np.abs(measured["sure/value_moves"]) > NOTHING):
         return "it cannot be checked until a value moves"
     last = measured["sure/value_moves"][:, -1]
     return "V(s_{t+1}) is pulled as well: use V_next, which is stopped" if np.any(last) else ""
@@ -1120,10 +1120,15 @@ _ANCHORS = {
 def _is_anchored(term: str, measured: Arrays, tables: Tables) -> bool:
     """Says whether a term follows from its rollout, rightly or as a known mistake does.
 
-    Numbers that only agree with each other may have been invented, and prove nothing.
+    Numbers that only agree with each other may have been invented, and prove nothing; nor do those
+    that are the same in every game and tick.
     """
+    read, explain_term = _ANCHORS[term]
     with contextlib.suppress(KeyError):  # a case was not measured
-        return bool(_ANCHORS[term][1](measured, tables))
+        moves = read(measured)
+        moves = moves[np.abs(moves) > NOTHING]
+        is_constant = not moves.size or np.ptp(moves) <= TOLERANCE * np.max(np.abs(moves))
+        return not is_constant and bool(explain_term(measured, tables))
     return False
 
 

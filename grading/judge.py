@@ -17,10 +17,13 @@ from grading.results import Check
 TOLERANCE = 1e-4
 
 
-def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE) -> bool:
+def is_close(
+    measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOLERANCE, least: float = 1e-12
+) -> bool:
     """Says whether an array equals an accepted one, up to tolerance × the latter's largest entry.
 
-    An array with another shape, or with a NaN or an infinite entry, equals none.
+    An array with another shape, or with a NaN or an infinite entry, equals none. `least` counts as
+    the largest entry of an array of smaller ones.
     """
     measured = np.asarray(measured)
     if measured.dtype.kind not in "fiu" or not np.all(np.isfinite(measured)):
@@ -28,7 +31,7 @@ def is_close(measured: np.ndarray, *accepted: np.ndarray, tolerance: float = TOL
     return any(
         measured.shape == np.shape(other)
         and np.all(np.isfinite(other))
-        and _largest(measured - other) <= tolerance * max(_largest(other), 1e-12)
+        and _largest(measured - other) <= tolerance * max(_largest(other), least)
         for other in accepted
     )
 

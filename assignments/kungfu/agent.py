@@ -21,8 +21,8 @@ NOTHING = np.zeros(0)  # stands for what was not measured, the memory of an agen
 OUTPUTS = ("h", "c", "logits", "value")
 # The arrays that show whether two agents make the same mistake.
 EVIDENCE = {
-    "logits": ("base/logits",),
-    "state_value": ("base/value",),
+    "logits": ("base/logits", "other/logits", "blank/logits"),
+    "state_value": ("base/value", "other/value", "blank/value"),
     "heads": ("base/logits", "base/value"),
     "new_state": ("base/h", "base/c"),
     "games_apart": tuple(f"base/{output}" for output in OUTPUTS),

@@ -28,7 +28,7 @@ MAX_MESSAGE = 500  # characters of an error in a student's code
 # Of the file, and of its unpacked contents: six times what the larger of the solutions' agents has.
 MAX_WEIGHT_BYTES = 16 << 20
 # Whether an agent looks at the screen is asked unless chance would hardly make such a difference.
-LEAST_CHANCE = 0.001
+LEAST_CHANCE = 0.01
 N_PERMUTATIONS = 20_000
 
 
@@ -232,8 +232,8 @@ def _compare_blind_games(batch: _Batch, generator: np.random.Generator) -> list[
     return [
         f"shown the pictures of other games, the agent plays about as well: the mean of "
         f"{len(batch.blind)} such games is {scores[n_games:].mean():,.0f}, beside "
-        f"{batch.mean:,.0f}. Does it look at the screen? If it does not, a difference like this "
-        f"or a larger one comes by chance in {chance:.1%} of all gradings"
+        f"{batch.mean:,.0f}. Does it look at the screen? Young agents may not yet. If it does not, "
+        f"a difference like this or a larger one comes by chance in {chance:.1%} of all gradings"
     ]
 
 

@@ -554,7 +554,7 @@ def make_descent(*rates):
         for place, rate in zip(places, rates, strict=True):
             place -= np.float32(rate(update)) * 2 * place
 
-    def downhill(optimizer, start):
+    def downhill(optimizer, start, goal):
         return take_step, lambda: [place.copy() for place in places]
 
     return SimpleNamespace(downhill=downhill), counter
@@ -570,20 +570,20 @@ def make_descent(*rates):
     ids=["at once", "accumulated", "after a warm-up"],
 )
 def test_a_descent_is_what_moves_whenever_it_does(rate):
-    path, has_moved = descend(make_descent(rate)[0], None, None)
+    path, has_moved = descend(make_descent(rate)[0], None, np.ones(2, np.float32))
     assert path == pytest.approx(np.outer(0.8 ** np.arange(4), [2, -1]), rel=1e-5)
     assert has_moved == [True]
 
 
 def test_a_descent_ends_once_all_is_known():
     adapter, counter = make_descent(lambda update: 0.1)
-    descend(adapter, None, None)
+    descend(adapter, None, np.ones(2, np.float32))
     assert next(counter) == 3
 
 
 def test_what_never_moves_is_found():
     adapter, counter = make_descent(lambda update: 0.1, lambda update: 0.0)
-    path, has_moved = descend(adapter, None, None)
+    path, has_moved = descend(adapter, None, np.ones(2, np.float32))
     assert path.shape == (4, 4)
     assert has_moved == [True, False]
     assert next(counter) == MAX_UPDATES
@@ -592,7 +592,7 @@ def test_what_never_moves_is_found():
 def test_a_descent_ends_at_infinity():
     adapter, counter = make_descent(lambda update: 1e30)
     with np.errstate(over="ignore"):
-        path, _ = descend(adapter, None, None)
+        path, _ = descend(adapter, None, np.ones(2, np.float32))
     assert not np.all(np.isfinite(path))
     assert next(counter) < 5
 
