@@ -285,9 +285,9 @@ def _tolerances(part: Part, arrays: Measurement, solution: Measurement) -> set[f
     """Returns the tolerances with which a part's judgement compares."""
     used, is_close = set(), judge.is_close
 
-    def watched(*compared: np.ndarray, tolerance: float = judge.TOLERANCE) -> bool:
+    def watched(*compared: np.ndarray, tolerance: float = judge.TOLERANCE, **others: float) -> bool:
         used.add(tolerance)
-        return is_close(*compared, tolerance=tolerance)
+        return is_close(*compared, tolerance=tolerance, **others)
 
     with (
         mock.patch.object(judge, "is_close", watched),

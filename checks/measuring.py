@@ -721,16 +721,27 @@ def find_stuck(
         agent: any; of one that does not say what its variables are nothing is known.
         has_moved: for each of the optimizer's variables whether it can be moved.
     """
-    try:
-        own = {id(variable): name for name, variable in framework.named_variables(agent)}
-    except Exception:  # an agent of the student's own may be anything
-        return []
+    own = _named_by_id(framework, agent)
     known = framework.optimized_variables(optimizer)
     if known is None or not own.keys() & {id(variable) for variable in known}:
         return []
     moved = has_moved if len(has_moved) == len(known) else [True] * len(known)
     learning = {id(variable) for variable, moves in zip(known, moved, strict=True) if moves}
     return [name for key, name in own.items() if key not in learning]
+
+
+def belongs_elsewhere(framework: ModuleType, optimizer: Any, agent: Any) -> bool:
+    """Says whether an optimizer belongs to variables, and to none of an agent's."""
+    own, known = _named_by_id(framework, agent), framework.optimized_variables(optimizer)
+    return bool(own and known) and not own.keys() & {id(variable) for variable in known}
+
+
+def _named_by_id(framework: ModuleType, agent: Any) -> dict[int, str]:
+    """Returns the names of an agent's variables by their ids."""
+    try:
+        return {id(variable): name for name, variable in framework.named_variables(agent)}
+    except Exception:  # an agent of the student's own may be anything
+        return {}
 
 
 def find_optimizer(framework: ModuleType, namespace: dict[str, Any]) -> str:

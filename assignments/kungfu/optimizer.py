@@ -35,4 +35,11 @@ PARTS = (
     ),
 )
 
-EXERCISE = Exercise("optimizer", PARTS, optimizer_inputs, beside="agent")
+
+def _remark(measured: Measurement) -> str:
+    if not np.any(measured["belongs_elsewhere"]):
+        return ""
+    return "it was made for other weights than those of the notebook's agent"
+
+
+EXERCISE = Exercise("optimizer", PARTS, optimizer_inputs, beside="agent", remark=_remark)

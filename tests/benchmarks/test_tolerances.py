@@ -33,7 +33,7 @@ def test_right_answers_and_mutants_are_both_far_from_the_tolerance(row: Row):
 @pytest.mark.long
 def test_rows_measured_again_are_the_stored_ones():
     names = ("entropy_value", "entropy_gradient")
-    cases = ("idle", "idle_weighted", "peaked", "sure", "sure_ends")
+    cases = ("idle", "idle_weighted", "peaked", "sure", "sure_ends", "uniform", "uniform_idle")
     for row in measure_rows("loss", names, cases):
         stored = STORED[row.part]
         # Another processor may round otherwise; the distances do not hang on the last digit.

@@ -23,6 +23,7 @@ from measurement import ABSENT, NOTE, UNFINISHED, UNGRADABLE, Measurement
 import checks
 from checks.measuring import (
     LossCase,
+    belongs_elsewhere,
     descend,
     find_optimizer,
     find_stuck,
@@ -343,4 +344,7 @@ def measure_optimizer(
     text = np.frombuffer(stuck.encode(errors="replace")[:MAX_NAME_BYTES], np.uint8)
     names[: len(text)] = text
     three = np.linspace(0, path.shape[1] - 1, 3).astype(int)  # weights are enough
-    return Measurement({"path": path[:, three], "stuck": names})
+    elsewhere = belongs_elsewhere(framework, optimizer, namespace.get("agent"))
+    return Measurement(
+        {"path": path[:, three], "stuck": names, "belongs_elsewhere": np.array(elsewhere)}
+    )
