@@ -1121,14 +1121,16 @@ def _is_anchored(term: str, measured: Arrays, tables: Tables) -> bool:
     """Says whether a term follows from its rollout, rightly or as a known mistake does.
 
     Numbers that only agree with each other may have been invented, and prove nothing; nor do those
-    that are the same in every game and tick.
+    that are the same in every game and tick. Of the entropy its value is enough.
     """
     read, explain_term = _ANCHORS[term]
     with contextlib.suppress(KeyError):  # a case was not measured
         moves = read(measured)
         moves = moves[np.abs(moves) > NOTHING]
         is_constant = not moves.size or np.ptp(moves) <= TOLERANCE * np.max(np.abs(moves))
-        return not is_constant and bool(explain_term(measured, tables))
+        if is_constant and term != "the entropy":
+            return False
+        return bool(explain_term(measured, tables))
     return False
 
 

@@ -97,7 +97,7 @@ ONE = npy(np.ones(4, np.float32))
         ([("weights.npy", ONE)], "holds 'weights', expected"),
         ([("weights.pkl", ONE)], "holds 'weights.pkl', expected"),
         ([("arr_0.npy", ONE), ("arr_2.npy", ONE)], "holds 'arr_0', 'arr_2', expected"),
-        ([(f"arr_{i}.npy", b"") for i in range(1001)], "arr_0 of the weights file is not an array"),
+        ([(f"arr_{i}.npy", b"") for i in range(1000)], "arr_0 of the weights file is not an array"),
         ([("arr_0.npy", npy(np.ones(4)))], "arr_0 holds float64, expected float16 or float32"),
         ([("arr_0.npy", npy(np.ones(4, int)))], "arr_0 holds int64, expected"),
         ([("arr_0.npy", npy(np.ones(4, np.complex64)))], "arr_0 holds complex64, expected"),
