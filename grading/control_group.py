@@ -47,7 +47,7 @@ class ControlGroup(contextlib.AbstractContextManager):
             _, parent = find_hierarchy("pids")
             self._limit(parent, "pids.max", processes)
         files = [str(folder / "cgroup.procs") for folder in self._folders]
-        self.launcher = ["sh", "-c", JOIN, "sh", *files, "--"] if files else []
+        self.launcher = ["/bin/sh", "-c", JOIN, "sh", *files, "--"] if files else []
 
     def __exit__(self, *_: object) -> None:
         deadline = time.monotonic() + REMOVE_SECONDS
