@@ -338,8 +338,9 @@ def _games_apart_problem(measured: Measured) -> str:
         base = measured[f"base/{output}"]
         if not is_close(measured[f"backwards/{output}"][::-1], base, tolerance=AGREES):
             return f"the order of the games in the batch changes a game's {NAMES[output]}"
+        least = np.max(np.abs(base))  # one game's value may be next to nothing, but for rounding
         if not all(
-            is_close(measured[f"{game}/{output}"], base[i : i + 1], tolerance=AGREES)
+            is_close(measured[f"{game}/{output}"], base[i : i + 1], tolerance=AGREES, least=least)
             for i, game in enumerate(alone)
         ):
             return f"the other games in the batch change a game's {NAMES[output]}"
