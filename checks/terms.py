@@ -1156,8 +1156,8 @@ def unanchored_remark(measured: Arrays, tables: Tables) -> str:
     if not terms or len(terms) == len(_ANCHORS):
         return ""
     return (
-        f"{' and '.join(terms)}: no known idea gives these numbers. Parts that compare them with "
-        "each other were paid if they agree"
+        f"{' and '.join(terms)}: no known idea gives these numbers. Parts that only compare them "
+        "with one another earned their points all the same, where they agree"
     )
 
 

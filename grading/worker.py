@@ -395,15 +395,21 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _held(process: psutil.Process) -> Held:
     """Returns what a process holds; names in there are its own, and may be any bytes."""
-    folder = Path(f"/proc/{process.pid}")
-    try:
-        status = (folder / "status").read_bytes()
-        if b"\nState:\tZ" in status:  # its main thread has ended, perhaps before the others
-            threads = [(task / "status").read_bytes() for task in (folder / "task").iterdir()]
+    status = _status(process.pid)
+    if b"\nState:\tZ" in status:  # its main thread has ended, perhaps before the others
+        with contextlib.suppress(OSError):
+            tasks = Path(f"/proc/{process.pid}/task").iterdir()
+            threads = [_status(task.name) for task in tasks]
             status = max(threads, key=lambda other: _kilobytes(b"VmRSS", other), default=status)
-    except OSError:
-        return Held()
     return Held(*(_kilobytes(name, status) << 10 for name in (b"VmRSS", b"VmPTE")))
+
+
+def _status(number: int | str) -> bytes:
+    """Returns what Linux says of a process or a thread, nothing if it has just ended."""
+    try:
+        return Path(f"/proc/{number}/status").read_bytes()
+    except OSError:
+        return b""
 
 
 def _kilobytes(name: bytes, status: bytes) -> int:

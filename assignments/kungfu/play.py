@@ -232,8 +232,9 @@ def _compare_blind_games(batch: _Batch, generator: np.random.Generator) -> list[
     return [
         f"shown the pictures of other games, the agent plays about as well: the mean of "
         f"{len(batch.blind)} such games is {scores[n_games:].mean():,.0f}, beside "
-        f"{batch.mean:,.0f}. Does it look at the screen? Young agents may not yet. If it does not, "
-        f"a difference like this or a larger one comes by chance in {chance:.1%} of all gradings"
+        f"{batch.mean:,.0f}. Does it look at the screen? An agent that has learnt little may not "
+        "yet. If it does not, a difference like this or a larger one comes by chance in "
+        f"{chance:.1%} of all gradings"
     ]
 
 

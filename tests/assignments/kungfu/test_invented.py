@@ -44,8 +44,8 @@ def test_terms_that_are_consistent_in_themselves_are_told(framework):
     assert exercise.remark(solution) == ""
     invented = {name: a for name, a in to_others.items() if name.endswith("/value_moves")}
     assert exercise.remark(solution | invented) == (
-        "the value loss: no known idea gives these numbers. Parts that compare them with each "
-        "other were paid if they agree"
+        "the value loss: no known idea gives these numbers. Parts that only compare them with one "
+        "another earned their points all the same, where they agree"
     )
 
 
