@@ -1173,12 +1173,38 @@ def find_problem(part: str, measured: Arrays, accepted: Sequence[Arrays], tables
     Raises:
         KeyError: the loss was no number, and this part cannot be judged without.
     """
+    if problem := _infinity_problem(part, measured):
+        return problem
     k = _size_of_all(measured, tables)
     divided = measured if k == 1 else _divided(measured, k)
     problem = TERMS[part].judge(divided, accepted, tables) or _problem_of_all(part, k)
     if not problem and part in RELATIVE and not follows_rollout(measured, tables):
         return UNANCHORED
     return problem
+
+
+# What each part is read off first; the rest of a loss may be sound.
+READ_OFF = {
+    **dict.fromkeys(("value_loss", "semi_gradient", "value_ends", "constant_advantage"), "value"),
+    **dict.fromkeys(("advantage", "policy_gradient", "policy_ends", "entropy_gradient"), "logit"),
+}
+
+
+def _infinity_problem(part: str, measured: Arrays) -> str:
+    """Says that a part's numbers are not finite, which proves nothing else about them."""
+    if part in READ_OFF:
+        ending = f"/{READ_OFF[part]}_moves"
+        words = f"it cannot be checked: a gradient of the {READ_OFF[part]}s is NaN or infinite"
+    elif part in ("entropy_value", "returned"):
+        ending, words = "/loss", "it cannot be checked: the loss is NaN or infinite"
+    else:
+        return ""
+    numbers = [
+        array
+        for name, array in measured.items()
+        if name.endswith(ending) and not name.startswith("inputs/")
+    ]
+    return "" if all(np.all(np.isfinite(array)) for array in numbers) else words
 
 
 def _problem_of_all(part: str, k: float) -> str:

@@ -104,3 +104,14 @@ def test_praise_is_not_taken_for_an_entropy_that_is_not_weighed(praise):
     problems = {part: problem for part, problem in sheet.parts().items() if problem}
     assert problems.keys() == {"advantage", "weights"}
     assert "every action is praised alike" in problems["advantage"]
+
+
+@pytest.mark.pytorch
+@pytest.mark.parametrize("wrong", ["float('nan') * value_loss", "torch.sqrt(-1 - value_loss)"])
+def test_what_is_not_finite_is_said_and_accuses_nothing_else(wrong):
+    edits = ((SUM, SUM.replace("value_loss_weight * value_loss", f"value_loss_weight * {wrong}")),)
+    sheet = check_variant("pytorch", Variant("not finite", "loss", edits))
+    problems = {part: problem for part, problem in sheet.parts().items() if problem}
+    values = {"value_loss", "semi_gradient", "value_ends", "constant_advantage"}
+    assert problems.keys() == {*values, "entropy_value", "returned", "step"}
+    assert all("NaN or infinite" in problem for problem in problems.values()), problems
