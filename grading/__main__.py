@@ -6,6 +6,7 @@ import signal
 import sys
 
 from grading import UsageError, command, release
+from grading.classroom import command as classroom
 from grading.report import clean
 
 
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     release.add_command(commands)
     command.add_command(commands)
+    classroom.add_command(commands)
     words = sys.argv[1:] if argv is None else argv
     # A submission may be called --no-sandbox: the name of an existing file is never an option.
     arguments = parser.parse_args(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 N_BYTES = 32
+_adopted = b""  # the secret of the grader that this process works for
 
 
 def generator_of(seed: int, name: str) -> np.random.Generator:
@@ -25,8 +26,28 @@ def generator_of(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest))
 
 
+def share_secret() -> bytes:
+    """Returns the secret, for graders elsewhere that must draw the same."""
+    return _secret()
+
+
+def adopt_secret(secret: bytes) -> None:
+    """Makes this process draw as another installation does.
+
+    Raises:
+        ValueError: it has not the size of a secret.
+    """
+    global _adopted
+    if len(secret) != N_BYTES:
+        raise ValueError(f"a secret has {N_BYTES} bytes, got {len(secret)}")
+    _adopted = secret
+    _secret.cache_clear()
+
+
 def why_not_repeatable() -> str:
     """Returns '' if the same seed will give the same draws in another process, else why not."""
+    if _adopted:
+        return ""
     try:
         _kept_secret()
     except (OSError, RuntimeError) as error:
@@ -36,6 +57,8 @@ def why_not_repeatable() -> str:
 
 @functools.cache
 def _secret() -> bytes:
+    if _adopted:
+        return _adopted
     try:
         return _kept_secret()
     except (OSError, RuntimeError):

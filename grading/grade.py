@@ -6,25 +6,47 @@ the solution and no student code; see `reference`. Both get the same inputs, dra
 """
 
 import contextlib
+import functools
 import importlib.util
+import json
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from grading import UsageError
-from grading.assignment import Arrays, Assignment, Exercise, Stage, Trial, Variant, all_assignments
+from grading.assignment import (
+    Arrays,
+    Assignment,
+    Exercise,
+    Stage,
+    Trial,
+    TrialResult,
+    Variant,
+    all_assignments,
+)
 from grading.draws import generator_of, why_not_repeatable
-from grading.files import find_attachment
+from grading.files import UnreadableError, find_attachment, read_regular_file
 from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, MeasurementError
 from grading.judge import excuse, judge, with_shapes_of
+from grading.kept import (
+    Kept,
+    keep,
+    measured_from_bytes,
+    measured_to_bytes,
+    trial_from_bytes,
+    trial_to_bytes,
+)
+from grading.notebook import MAX_FILE
 from grading.reader import Reader, Reading
 from grading.reference import GraderError, Reference, differs, run_measuring, with_inputs
 from grading.results import Check, ExerciseResult, Report
-from grading.run_all import run_notebook
+from grading.run_all import NotebookRun, run_notebook
 from grading.sandbox import (
     Sandbox,
     Unsandboxed,
@@ -33,6 +55,7 @@ from grading.sandbox import (
     why_unavailable,
 )
 from grading.submission import Answer, Submission
+from grading.versions import digest_of, grading_version, measuring_version
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
 START_ATTEMPTS = 3
@@ -114,12 +137,18 @@ class Grader(contextlib.AbstractContextManager):
         except WorkerStartError as error:
             raise GraderError(str(error)) from error
 
-    def grade(self, path: Path, attachment: Path | None = None) -> Report:
+    def grade(
+        self,
+        path: Path,
+        attachment: Path | None = None,
+        kept: Kept | None = None,
+    ) -> Report:
         """Grades one submission.
 
         Args:
             path: the notebook. If it answers no assignment, the first one is used.
             attachment: the file handed in with it; by default, one found beside it.
+            kept: what was measured of this submission before, see `kept`; gets what is measured.
 
         Raises:
             GraderError: the grader itself fails, or students' code could read other submissions.
@@ -130,7 +159,8 @@ class Grader(contextlib.AbstractContextManager):
             )
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
-        return _Grading(self, assignment, path, attachment, reading.submission).report()
+        kept = {} if kept is None else kept
+        return _Grading(self, assignment, path, attachment, reading.submission, kept).report()
 
     def try_variant(self, assignment: Assignment, variant: Variant) -> ExerciseResult:
         """Returns what a variant of the solution would earn, measured like the reference."""
@@ -218,8 +248,10 @@ class _Grading:
         path: Path,
         attachment: Path | None,
         submission: Submission,
+        kept: Kept,
     ):
         self._grader = grader
+        self._kept = kept
         self._assignment = assignment
         self._path = path
         self._attachment = attachment
@@ -289,29 +321,51 @@ class _Grading:
             remarks: gets what the run skipped, interrupted, or saw fail.
         """
         with contextlib.ExitStack() as workers:
-            run = run_notebook(
-                self._submission.cells,
-                lambda limits: self._grader.start_worker(
-                    workers, self._assignment, limits, is_playing=False
-                ),
-                self._grader.limits,
-                self._assignment.prepare,
+
+            @functools.cache
+            def run() -> NotebookRun:
+                return run_notebook(
+                    self._submission.cells,
+                    lambda limits: self._grader.start_worker(
+                        workers, self._assignment, limits, is_playing=False
+                    ),
+                    self._grader.limits,
+                    self._assignment.prepare,
+                )
+
+            def measure(exercise: Exercise, inputs: Arrays) -> Measurement | str | None:
+                if not run().worker.is_alive:
+                    return None
+                reply = run_measuring(run().worker, self._assignment, exercise, None, inputs)
+                return _read_measurement(reply)
+
+            cells = repr(self._submission.cells)
+            notes = keep(
+                self._kept, self._key("run", cells), lambda: json.dumps(run().notes).encode()
             )
-            remarks.append("; ".join(["the whole notebook ran as well", *run.notes]))
+            remarks.append("; ".join(["the whole notebook ran as well", *json.loads(notes)]))
             measured: dict[str, list[Measurement | str]] = {}
             for exercise in self._assignment.exercises:
-                if not run.worker.is_alive:
-                    break
-                if exercise.name in names:
-                    measured[exercise.name] = [
-                        _read_measurement(
-                            run_measuring(run.worker, self._assignment, exercise, None, inputs)
-                        )
-                        for inputs in self._all_inputs(exercise, measured)
-                    ]
+                if exercise.name not in names:
+                    continue
+                for inputs in self._all_inputs(exercise, measured):
+                    key = self._key("run", cells, exercise.name, Measurement(inputs).to_bytes())
+                    found = self._keep_measured(key, functools.partial(measure, exercise, inputs))
+                    if found is not None:
+                        measured.setdefault(exercise.name, []).append(found)
         there = {name: found for name, found in measured.items() if not _is_absent(found[0])}
         results = self._judge_all(there)
         return {name: results[name] for name in there}
+
+    def _key(self, *parts: str | bytes) -> str:
+        """Returns the key of something measured of this submission."""
+        return digest_of(measuring_version(self._assignment), repr(self._grader.limits), *parts)
+
+    def _keep_measured(
+        self, key: str, measure: Callable[[], Measurement | str | None]
+    ) -> Measurement | str | None:
+        kept = keep(self._kept, key, lambda: measured_to_bytes(measure()))
+        return measured_from_bytes(kept)
 
     def _measure_answers(self) -> dict[str, list[Measurement | str]]:
         """Measures complete answers in one worker, which is replaced after an answer kills it.
@@ -321,23 +375,34 @@ class _Grading:
             if another answer calls for it.
         """
         measured: dict[str, list[Measurement | str]] = {}
+        answers = self._submission.answers
         with contextlib.ExitStack() as workers:
             worker = None
-            for answer in self._submission.answers.values():
+
+            def measure(exercise: Exercise, beside: Sequence[str], inputs: Arrays):
+                nonlocal worker
+                if worker is None or not worker.is_alive:
+                    limits = self._grader.limits
+                    worker = self._grader.start_worker(workers, self._assignment, limits)
+                sources = answers[exercise.name].sources
+                reply = run_measuring(
+                    worker, self._assignment, exercise, sources, inputs, beside=beside
+                )
+                return _read_measurement(reply)
+
+            for answer in answers.values():
                 if not answer.sources:
                     continue
                 exercise = self._assignment.exercise(answer.exercise)
+                beside = answers[exercise.beside].sources if exercise.beside in answers else ()
+                code = repr((exercise.name, answer.sources, beside))
                 measured[exercise.name] = []
                 for inputs in self._all_inputs(exercise, measured):
-                    if worker is None or not worker.is_alive:
-                        limits = self._grader.limits
-                        worker = self._grader.start_worker(workers, self._assignment, limits)
-                    beside = self._submission.answers.get(exercise.beside)
-                    reply = run_measuring(
-                        *(worker, self._assignment, exercise, answer.sources, inputs),
-                        beside=beside.sources if beside else (),
+                    key = self._key("cut out", code, Measurement(inputs).to_bytes())
+                    found = self._keep_measured(
+                        key, functools.partial(measure, exercise, beside, inputs)
                     )
-                    measured[exercise.name].append(_read_measurement(reply))
+                    measured[exercise.name].append(found)
         return measured
 
     def _all_inputs(
@@ -402,11 +467,35 @@ class _Grading:
                 is_exact=self._grader.is_exact,
                 start_worker=start_worker,
             )
-            result = trial.run(stage)
+            run = functools.partial(trial.run, stage)
+            result = self._keep_trial(trial, stage, run)
         check = Check(trial.name, trial.title, result.points, trial.points, result.message)
         return ExerciseResult(trial.name, (check,), remarks=result.remarks), result.video
 
+    def _keep_trial(
+        self, trial: Trial, stage: Stage, run: Callable[[], TrialResult]
+    ) -> TrialResult:
+        """Returns a trial's result; it is run now unless it is kept."""
+        try:
+            attached = read_regular_file(stage.attachment, MAX_FILE)
+        except UnreadableError:
+            return run()
+        told = repr((trial.name, stage.sources, stage.cells, stage.seed, stage.is_exact))
+        # The rules of a trial are the assignment's: they may change what is played.
+        key = self._key("trial", grading_version(self._assignment), told, attached)
+        return trial_from_bytes(keep(self._kept, key, lambda: trial_to_bytes(run())))
 
+
+def ungradable_report(assignment: Assignment, name: str, seed: int, reason: str) -> Report:
+    """Returns the report of a submission that nobody can grade, and why not."""
+    exercises = [_ungradable(exercise, reason) for exercise in assignment.exercises]
+    for trial in assignment.trials:
+        check = Check(trial.name, trial.title, 0, trial.points)
+        exercises.append(ExerciseResult(trial.name, (check,), reason))
+    return Report(assignment.name, name, seed, "", tuple(exercises), reason)
+
+
+@np.errstate(all="ignore")  # the student's numbers may be infinite
 def judge_exercise(
     reference: Reference, exercise: Exercise, measured: Measurement
 ) -> ExerciseResult:

@@ -135,12 +135,20 @@ def as_gradescope(report: Report) -> dict[str, Any]:
     }
 
 
-def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
+def as_html(
+    report: Report,
+    pictures: Mapping[str, bytes],
+    about: Iterable[tuple[str, str]] = (),
+    total: float | None = None,
+) -> str:
     """Returns the student's page, which needs no other file.
 
     Args:
         report: the results.
         pictures: PNGs by the hint that they illustrate.
+        about: what else the page tells at its top, such as the student's name; pairs of a label and
+            a text.
+        total: the points that count, if something changed those of the report.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("grading"),
@@ -151,7 +159,12 @@ def as_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     )
     environment.filters |= {"points": _points, "base64": _base64, "findings": _findings}
     template = environment.get_template("feedback.html")
-    return template.render(report=_cleaned(report), pictures=pictures)
+    return template.render(
+        report=_cleaned(report),
+        pictures=pictures,
+        about=[(clean(label), clean(text)) for label, text in about],
+        total=report.score if total is None else total,
+    )
 
 
 def as_junit(report: Report) -> str:

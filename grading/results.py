@@ -1,5 +1,8 @@
 """The results of grading a submission, before they are formatted for a reader."""
 
+import base64
+import dataclasses
+import json
 from dataclasses import dataclass
 
 EXIT_FULL_MARKS, EXIT_DEDUCTIONS, EXIT_UNGRADABLE, EXIT_GRADER_FAILED = 0, 1, 10, 20
@@ -96,3 +99,27 @@ class Report:
         if self.is_ungradable:
             return EXIT_UNGRADABLE
         return EXIT_FULL_MARKS if self.score >= self.maximum else EXIT_DEDUCTIONS
+
+
+def report_to_json(report: Report) -> str:
+    """Writes a whole report, with its video, for `report_from_json`."""
+    video = None if report.video is None else base64.b64encode(report.video).decode()
+    return json.dumps(dataclasses.asdict(report) | {"video": video})
+
+
+def report_from_json(text: str) -> Report:
+    """Reads what `report_to_json` wrote."""
+    fields = json.loads(text)
+    exercises = tuple(
+        ExerciseResult(
+            **exercise
+            | {
+                "checks": tuple(Check(**check) for check in exercise["checks"]),
+                "remarks": tuple(exercise["remarks"]),
+            }
+        )
+        for exercise in fields["exercises"]
+    )
+    video = None if fields["video"] is None else base64.b64decode(fields["video"])
+    rest = {"exercises": exercises, "remarks": tuple(fields["remarks"]), "video": video}
+    return Report(**fields | rest)
