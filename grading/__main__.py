@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from grading import UsageError, command, release
+from grading import UsageError, command, gradescope, release
 from grading.classroom import command as classroom
 from grading.report import clean
 
@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     release.add_command(commands)
     command.add_command(commands)
     classroom.add_command(commands)
+    gradescope.add_command(commands)
     words = sys.argv[1:] if argv is None else argv
     # A submission may be called --no-sandbox: the name of an existing file is never an option.
     arguments = parser.parse_args(

@@ -52,7 +52,8 @@ ARCHIVE_LIMITS = archive.Limits(members=1_000, member_bytes=200_000_000, total_b
 MAX_NAMES = 20  # in a message
 
 FAILED = "The autograder failed. This says nothing about the submission: it has to be graded again."
-NOT_STARTED = f"{FAILED} It did not start; the teacher finds the reason in its output."
+SEE_OUTPUT = "The teacher finds the reason in the autograder's output."
+NOT_STARTED = f"{FAILED} It did not start. {SEE_OUTPUT}"
 ENDED = f"{FAILED} It ended too early, as it does where there is too little memory."
 TIME_IS_UP = (
     f"{FAILED} It did not finish within {{:g}} minutes; the teacher can give it more processors "
@@ -206,13 +207,18 @@ def _script(name: str, assignments: Iterable[Assignment]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = shlex.quote
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["grading"]
     return environment.get_template(name).render(
         requirements=_requirements(assignments),
         modules=sorted({"grading", *(m for a in assignments for m in a.requires)}),
-        index=settings.get("package-index", ""),
+        index=_package_index(),
         not_started=json.dumps(_failure(NOT_STARTED)),
     )
+
+
+def _package_index() -> str:
+    """Returns the address of another index of packages, such as one of smaller builds, or ""."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    return config["tool"]["grading"].get("package-index", "")
 
 
 def _requirements(assignments: Iterable[Assignment]) -> list[str]:
@@ -257,12 +263,11 @@ def main(arguments: Sequence[str]) -> int:
     except _TimeIsUpError:
         content = _failure(TIME_IS_UP.format(seconds / 60))
     except Exception as error:  # no failure of the grader may cost a student points
-        content = _failure(f"{FAILED} {clean(f'{type(error).__name__}: {error}')}")
+        # The reason may quote the solution: what is printed, students do not see.
+        print(clean(f"{type(error).__name__}: {error}"))
+        content = _failure(f"{FAILED} {SEE_OUTPUT}")
     _write(results, content)
-    if "score" in content:
-        return EXIT_FULL_MARKS
-    print(content["output"])
-    return EXIT_GRADER_FAILED
+    return EXIT_FULL_MARKS if "score" in content else EXIT_GRADER_FAILED
 
 
 class _TimeIsUpError(BaseException):

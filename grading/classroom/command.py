@@ -51,6 +51,7 @@ from grading.classroom.task import ClusterLostError, Settings, Task, choose_assi
 from grading.command import require_sandbox
 from grading.draws import share_secret, why_not_repeatable
 from grading.files import UnreadableError, read_regular_file, write_whole
+from grading.gaps import cut, find_gaps
 from grading.grade import Grader, ungradable_report
 from grading.notebook import MAX_FILE
 from grading.report import REPORTS, as_html, clean
@@ -417,7 +418,7 @@ def _pairs(group: _Class) -> list[Pair]:
         if key in group.graded
     }
     given = {
-        cell.name: cell.source
+        cell.name: cut(cell.source, find_gaps(cell.source))
         for assignment in group.settings.assignments
         for cell in assignment.template.exercises
     }
