@@ -36,6 +36,23 @@ grade: $(VENV)/.grading bubblewrap ## grade a notebook [NOTEBOOK=path, by defaul
 	@# Missing points (1) are a result; only what could not be graded is an error of make's.
 	$(RUN) -m grading grade "$(NOTEBOOK)" || test $$? -eq 1
 
+SUBMISSIONS ?= build/example/submissions
+OUT ?= build/class
+
+.PHONY: class
+class: $(VENV)/.grading bubblewrap ## grade a class [SUBMISSIONS=folder or zip, OUT=folder, OPTIONS=...]
+	@[ -e "$(SUBMISSIONS)" ] || [ "$(SUBMISSIONS)" != build/example/submissions ] || \
+		{ $(MAKE) --no-print-directory $(VENV)/.runtime-pytorch && \
+		$(RUN) examples/write_class.py build/example; }
+	@# What each assignment needs, unless course.toml beside the submissions names the only one.
+	@course="$$(dirname "$(SUBMISSIONS)")/course.toml"; \
+	named=$$(sed -nE 's/^assignment *= *"(.*)".*/\1/p' "$$course" 2>/dev/null); \
+	for solution in $${named:-$(basename $(notdir $(wildcard solutions/*.ipynb)))}; do \
+		case $${solution##*_} in tensorflow | pytorch) \
+			$(MAKE) --no-print-directory $(VENV)/.runtime-$${solution##*_} || exit 1;; esac; \
+	done
+	$(RUN) -m grading class "$(SUBMISSIONS)" -o "$(OUT)" $(OPTIONS)
+
 # Tests run side by side, a process each: more threads would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(RUN) -m pytest tests

@@ -24,7 +24,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +129,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         default=MINUTES,
         help=f"the time limit that is set on Gradescope; by default {MINUTES}",
     )
+    parser.add_argument(
+        "--package-index",
+        default="",
+        metavar="ADDRESS",
+        help="another index to install from, such as PyTorch's of builds for CPUs",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -143,7 +148,7 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     if not 2 <= settings.minutes <= 24 * 60:
         raise UsageError(f"--minutes is {settings.minutes:g}, expected 2 or more")
-    write_whole(arguments.output, pack(settings))
+    write_whole(arguments.output, pack(settings, arguments.package_index))
     print(f"{show(arguments.output)}: written, for {', '.join(settings.assignments)}")
     return 0
 
@@ -151,8 +156,12 @@ def _run(arguments: argparse.Namespace) -> int:
 # Packing
 
 
-def pack(settings: Settings) -> bytes:
+def pack(settings: Settings, index: str = "") -> bytes:
     """Returns the archive; the same files and settings make the same bytes.
+
+    Args:
+        settings: what the teacher chose.
+        index: the address of another index of packages, such as one of smaller builds.
 
     Raises:
         UsageError: the settings name something unknown, or a required package is listed nowhere.
@@ -162,7 +171,7 @@ def pack(settings: Settings) -> bytes:
     fields = dataclasses.asdict(settings) | {"assignments": [a.name for a in chosen]}
     files[SETTINGS] = (json.dumps(fields, indent=1) + "\n").encode()
     for name in SCRIPTS:
-        files[name] = _script(name, chosen).encode()
+        files[name] = _script(name, chosen, index).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:  # stored, since zlib's versions differ
         for name in sorted(files):
@@ -198,7 +207,7 @@ def _files_in(place: Path) -> Iterator[Path]:
             yield path
 
 
-def _script(name: str, assignments: Iterable[Assignment]) -> str:
+def _script(name: str, assignments: Iterable[Assignment], index: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("grading"),
         undefined=jinja2.StrictUndefined,
@@ -210,15 +219,9 @@ def _script(name: str, assignments: Iterable[Assignment]) -> str:
     return environment.get_template(name).render(
         requirements=_requirements(assignments),
         modules=sorted({"grading", *(m for a in assignments for m in a.requires)}),
-        index=_package_index(),
+        index=index,
         not_started=json.dumps(_failure(NOT_STARTED)),
     )
-
-
-def _package_index() -> str:
-    """Returns the address of another index of packages, such as one of smaller builds, or ""."""
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    return config["tool"]["grading"].get("package-index", "")
 
 
 def _requirements(assignments: Iterable[Assignment]) -> list[str]:

@@ -27,6 +27,7 @@ class Project:
         repository: where students get the assignment, `owner/name` on GitHub.
         ref: the tag of this version there.
         helpers: the files that students get beside the notebooks, those in folders too.
+        repository_files: what the student repository holds besides, and no notebook needs.
         given_away: answers that the text tells on purpose, as `ast.unparse` writes them.
     """
 
@@ -34,7 +35,14 @@ class Project:
     repository: str
     ref: str
     helpers: tuple[Path, ...]
+    repository_files: tuple[Path, ...]
     given_away: frozenset[str]
+
+    @property
+    def shipped(self) -> dict[str, Path]:
+        """All files that students get beside the notebooks, by their path there."""
+        files = (*self.helpers, *self.repository_files)
+        return {path.relative_to(self.root).as_posix(): path for path in files}
 
     @property
     def helper_names(self) -> list[str]:
@@ -65,11 +73,13 @@ def load_project(folder: Path) -> Project:
         table = config["tool"]["grading"]
         entries = [(entry["statement"], entry["reason"]) for entry in table.get("given-away", [])]
         listed = [path.parent / name for name in table["helper-files"]]
+        others = [path.parent / name for name in table.get("repository-files", [])]
         project = Project(
             root=path.parent,
             repository=table["student-repository"],
             ref=f"v{config['project']['version']}",
             helpers=tuple(file for helper in listed for file in _files_of(helper)),
+            repository_files=tuple(others),
             given_away=frozenset(ast.unparse(ast.parse(statement)) for statement, _ in entries),
         )
     except KeyError as error:
@@ -82,9 +92,9 @@ def load_project(folder: Path) -> Project:
         )
     if not all(reason.strip() for _, reason in entries):
         raise UsageError(f"{show(path)} gives no reason for an answer that is given away")
-    for helper in listed:
-        if not helper.exists():
-            raise UsageError(f"{show(path)} lists a helper file that is missing: {show(helper)}")
+    for file in (*listed, *others):
+        if not file.exists():
+            raise UsageError(f"{show(path)} lists a helper file that is missing: {show(file)}")
     return project
 
 

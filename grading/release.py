@@ -95,9 +95,9 @@ def build(project: Project, solutions: list[Path]) -> tuple[dict[str, str], list
             secrets += [(s, f"{place}, line {gap.line}") for gap in gaps for s in gap.secrets]
             shipped += [(place, text) for text in _strings(student_cell)]
         students[path.name] = nbformat.v4.writes(student) + "\n"
-    shipped += [(show(path), _read_text(path)) for path in project.helpers]
+    shipped += [(show(path), _read_text(path)) for path in project.shipped.values()]
     pages = [(show(path), text) for path, text in _pages(project).items()]
-    files = {*students, *project.helper_names}
+    files = {*students, *project.shipped}
     secrets = [(s, origin) for s, origin in secrets if s.text not in project.given_away]
     for place, text in shipped:
         problems += [f"{place}{problem}" for problem in _find_leaks(text, secrets)]
@@ -132,8 +132,7 @@ def _run(arguments) -> int:
     folder = arguments.bundle or project.root / "notebooks"
     files = {folder / name: text.encode() for name, text in students.items()}
     if arguments.bundle:
-        helpers = dict(zip(project.helper_names, project.helpers, strict=True))
-        files |= {folder / name: path.read_bytes() for name, path in helpers.items()}
+        files |= {folder / name: path.read_bytes() for name, path in project.shipped.items()}
         _check_folder(folder, files.keys())
     else:
         files |= {path: text.encode() for path, text in _pages(project).items()}
@@ -148,7 +147,7 @@ def _run(arguments) -> int:
         write_whole(path, files[path])
         print(f"{show(path)}: written")
     if arguments.bundle:
-        for name, path in helpers.items():
+        for name, path in project.shipped.items():
             shutil.copymode(path, folder / name)
     return 0
 

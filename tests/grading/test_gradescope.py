@@ -254,9 +254,9 @@ def test_only_what_is_graded_is_installed():
 
 
 @pytest.mark.parametrize("index", ["", "https://example.org/a b"])
-def test_another_index_of_packages_is_used(monkeypatch, index):
-    monkeypatch.setattr(gradescope, "_package_index", lambda: index)
-    lines = gradescope._script("setup.sh", Settings(assignments=PYTORCH).chosen()).splitlines()
+def test_another_index_of_packages_is_used(index):
+    chosen = Settings(assignments=PYTORCH).chosen()
+    lines = gradescope._script("setup.sh", chosen, index).splitlines()
     exported = [line for line in lines if line.startswith("export PIP_")]
     assert exported == [f"export PIP_EXTRA_INDEX_URL='{index}'"] * bool(index)
 

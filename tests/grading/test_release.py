@@ -449,7 +449,15 @@ def test_the_helper_files_are_listed_where_a_solution_asks_for_them(toy):
 def test_where_the_kit_is_published_stands_in_one_line(tmp_path, monkeypatch):
     """Renaming the student repository and counting up the version leave nothing of the old."""
     root = Path(__file__).parents[2]
-    for name in ("pyproject.toml", "README.md", "docs", "notebooks", "solutions", "checks"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        ".github",
+        "docs",
+        "notebooks",
+        "solutions",
+        "checks",
+    ):
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, tmp_path / name)
     for pattern in ("*.py", "requirements*.txt", "*.sh", "LICENSE"):
@@ -523,6 +531,23 @@ def test_named_solutions_from_a_folder_below(toy, monkeypatch, capsys):
     assert main(["release", "twin.ipynb"]) == 0
     assert capsys.readouterr().out == "../notebooks/twin.ipynb: written\n"
     assert not toy.student.exists()
+
+
+def test_a_file_of_the_repository_ships_and_no_notebook_lists_it(toy, capsys):
+    toy.solve(exercise(EXERCISE))
+    table = '[tool.grading]\nrepository-files = [".github/checks.yml"]'
+    toy.write("pyproject.toml", PYPROJECT.replace("[tool.grading]", table))
+    assert main(["release", "--bundle", "out/bundle"]) == 2
+    assert "a helper file that is missing: .github/checks.yml" in capsys.readouterr().err
+    (toy.root / ".github").mkdir()
+    toy.write(".github/checks.yml", "on: push\n")
+    assert main(["release", "--bundle", "out/bundle"]) == 0
+    bundle = toy.root / "out/bundle"
+    assert (bundle / ".github/checks.yml").read_text() == "on: push\n"
+    assert "checks.yml" not in (bundle / "toy.ipynb").read_text()
+    answer = nbformat.read(toy.root / "solutions/toy.ipynb", 4).cells[0].source
+    toy.write(".github/checks.yml", answer)
+    assert "checks.yml" in refused(capsys)
 
 
 def test_bundle(toy, capsys):
