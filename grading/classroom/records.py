@@ -110,12 +110,12 @@ class Standing:
             return "missing"
         if self.report is None:
             return "not graded yet"
-        return "ungradable" if self.report.is_ungradable and not self.total else "graded"
+        return "ungradable" if self.report.is_ungradable and not self.bonus else "graded"
 
     @property
     def total(self) -> float | None:
-        """The points of everything together, 0 or more; None if nothing was graded."""
-        if self.report is None:
+        """The points of everything together, 0 or more; None if nothing could be graded."""
+        if self.status != "graded":
             return None
         return max(0.0, self.report.score + self.late_points + self.bonus)
 

@@ -55,6 +55,16 @@ def test_every_student_has_a_line():
     ]
 
 
+def test_ungradable_is_no_zero():
+    one = attempt("ada")
+    lost = Report("toy", "hw.ipynb", 1, "", (ExerciseResult("loss", (), "no notebook"),), "lost")
+    made = make_standings([one], [], {one: lost}, Course())
+    (line,) = rows(as_csv(made))
+    assert (line["status"], line["total"], line["comment"]) == ("ungradable", "", "lost")
+    assert rows(as_moodle(made))[0]["Grade"] == ""
+    assert as_canvas(made, "HW").splitlines()[-1].endswith('""')
+
+
 def test_the_newest_attempt_counts_and_all_are_listed():
     first, second = attempt("ada"), replace(attempt("ada"), label="ada/hw (1).ipynb")
     (line,) = rows(as_csv(standings({first: 10.0, second: 0.0})))

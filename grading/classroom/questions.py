@@ -1,0 +1,731 @@
+"""Questions for a talk of five minutes: who understood what they handed in?
+
+Each question shows a line of a student's own and one of a known mistake, a *mutant*, and asks what
+would happen if the second stood in place of the first. So the grader knows the answer: it has
+measured the mutant, and the student's line.
+
+1.  A mutant edits a few statements of the solution, in one place. What they assign to, or call,
+    says which of the student's statements stand in their place.
+2.  A student is asked only about what they got right: every part of the exercise that any mutant of
+    that place costs must have passed, and no mutant with a hint of their own report is shown. So
+    the other line gives nothing away, and accuses nobody.
+3.  The other line must fit: whatever it reads is defined in the student's answer, too.
+4.  The seed draws the places, then a mutant for each; places that cost different parts come first.
+    Mutants that end in an error, make two mistakes, or break nearly everything come last.
+
+Answers are hostile. They are parsed, which the grader's reader has done before, and never run.
+"""
+
+import ast
+import functools
+import itertools
+import re
+import textwrap
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+
+from grading.assignment import Assignment, Exercise, Variant
+from grading.classroom.archive import one_line
+from grading.draws import generator_of
+from grading.gaps import OPEN, fill, find_gaps
+from grading.grade import Grader
+from grading.inside.measurement import Measurement
+from grading.judge import is_close, without_line
+from grading.reference import CLAUSE_END
+from grading.report import clean
+from grading.results import Check, Report
+
+MAX_SOURCE = 100_000  # characters of an answer
+MAX_STATEMENTS = 4  # on either side of a question
+MAX_LINES, MAX_CHARACTERS = 8, 500  # of them together
+MAX_WIDTH = 88  # of a line that is put together again
+MAX_LOST = 3  # parts; a mutant that loses more breaks nearly everything
+N_NUMBERS = 3  # of an array that are shown
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What a part is judged by, of the solution and of a mutant.
+
+    Attributes:
+        title: the part's title.
+        right, wrong: a few numbers each, rounded.
+        relation: how they compare, "" if no few words say so.
+    """
+
+    title: str
+    right: str
+    wrong: str
+    relation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the grader measured of a mutant.
+
+    Attributes:
+        name: what the mutant does differently.
+        lost: the parts that it fails, by name; each with its title and what the grader says.
+        hint: the misunderstanding.
+        numbers: some of what was measured; None if no number tells anything.
+        is_plain: whether it makes one mistake, and runs to its end.
+    """
+
+    name: str
+    lost: Mapping[str, tuple[str, str]]
+    hint: str
+    numbers: Numbers | None
+    is_plain: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question about a student's own lines.
+
+    Attributes:
+        exercise: the exercise's name.
+        theirs: the student's lines.
+        place: where they stand in their cell.
+        is_given: whether they come from the template.
+        other: the mutant's lines instead; "" if nothing stands there.
+        assigns: the names that the other lines assign to.
+        earned: what the student's lines earned, in those parts that the mutant fails.
+        answer: what the grader measured of the mutant.
+    """
+
+    exercise: str
+    theirs: str
+    place: str
+    is_given: bool
+    other: str
+    assigns: tuple[str, ...]
+    earned: tuple[Check, ...]
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The questions for one student.
+
+    Attributes:
+        name: the student's name.
+        questions: the questions, perhaps none.
+        page: where the student's page is, seen from the teacher's; "" if there is none.
+    """
+
+    name: str
+    questions: Sequence[Question]
+    page: str = ""
+
+
+class Examiner:
+    """Makes the questions for a whole class; what it measures of a mutant is kept for the next.
+
+    Args:
+        grader: measures the mutants; its seed draws the questions.
+    """
+
+    def __init__(self, grader: Grader):
+        self._grader = grader
+        self._answers: dict[tuple[str, str, str], Answer] = {}
+
+    def make_questions(
+        self, student: str, answers: Mapping[str, str], report: Report, n: int
+    ) -> list[Question]:
+        """Makes the questions for one student, at most n.
+
+        Args:
+            student: the student's key.
+            answers: the source of each exercise's answer, as in `Graded`.
+            report: what it earned, before a teacher changed any points.
+            n: the number of questions.
+
+        Raises:
+            GraderError: the mutants cannot be measured.
+        """
+        found = [a for a in self._grader.assignments if a.name == report.assignment]
+        if not found:
+            return []
+        (assignment,) = found
+        candidates = list(_find_candidates(assignment, answers, report))
+        generator = generator_of(self._grader.seed, f"questions {student}")
+        places = sorted({candidate.edit.place for candidate in candidates})
+        order = dict(zip(places, generator.permutation(len(places)), strict=True))
+        draws = dict(zip(candidates, generator.permutation(len(candidates)), strict=True))
+        chosen: list[Question] = []
+        late: list[tuple[_Candidate, Question]] = []  # fit, but worse than others
+        places_used: set[tuple[str, str]] = set()
+        parts_used: set[tuple[str, str]] = set()
+        hints: set[str] = set()
+
+        def rank(candidate: _Candidate) -> tuple:
+            edit = candidate.edit
+            return (
+                edit.place in places_used,
+                candidate.is_given or edit.is_much,
+                len({(edit.variant.exercise, name) for name in edit.variant.loses} & parts_used),
+                order[edit.place],
+                draws[candidate],
+            )
+
+        def choose(candidate: _Candidate, question: Question) -> None:
+            variant = candidate.edit.variant
+            places_used.add(candidate.edit.place)
+            parts_used.update((variant.exercise, name) for name in variant.loses)
+            hints.add(variant.hint)
+            chosen.append(question)
+
+        while candidates and len(chosen) < n:
+            candidates.remove(candidate := min(candidates, key=rank))
+            if candidate.edit.variant.hint in hints:
+                continue
+            question = self._ask(assignment, candidate, report)
+            if question is None:
+                continue
+            if question.answer.is_plain:
+                choose(candidate, question)
+            else:
+                late.append((candidate, question))
+        for candidate, question in late:
+            if len(chosen) < n and candidate.edit.variant.hint not in hints:
+                choose(candidate, question)
+        return chosen
+
+    def _ask(
+        self, assignment: Assignment, candidate: "_Candidate", report: Report
+    ) -> Question | None:
+        """Returns the question; None if the mutant loses something else than it should."""
+        edit = candidate.edit
+        answer = self._answer(assignment, edit.variant)
+        checks = next(e.checks for e in report.exercises if e.name == edit.variant.exercise)
+        earned = tuple(check for check in checks if check.name in answer.lost)
+        if not earned or not all(_is_earned(check) for check in earned):
+            return None
+        return Question(
+            exercise=edit.variant.exercise,
+            theirs=candidate.theirs,
+            place=candidate.where,
+            is_given=candidate.is_given,
+            other=edit.other,
+            assigns=edit.assigns,
+            earned=earned,
+            answer=answer,
+        )
+
+    def _answer(self, assignment: Assignment, variant: Variant) -> Answer:
+        key = assignment.name, variant.exercise, variant.name
+        if key not in self._answers:
+            self._answers[key] = self._measure(assignment, variant)
+        return self._answers[key]
+
+    def _measure(self, assignment: Assignment, variant: Variant) -> Answer:
+        exercise = assignment.exercise(variant.exercise)
+        result = self._grader.try_variant(assignment, variant)
+        reference = self._grader.reference(assignment)
+        wrong = reference.measure(exercise, variant)
+        failed = [check for check in result.checks if not check.passed]
+        words = [check.message for check in failed]
+        return Answer(
+            name=variant.name,
+            lost={check.name: (check.title, without_line(check.message)) for check in failed},
+            hint=variant.hint,
+            numbers=_compare(exercise, failed, reference.measure(exercise, None), wrong),
+            is_plain=not (
+                wrong.first_error
+                or wrong.unfinished
+                or any(CLAUSE_END in message for message in words)
+                or len(failed) > MAX_LOST
+            ),
+        )
+
+
+def as_student_page(sheet: Sheet, title: str) -> str:
+    """Returns a student's page, which holds no answers and needs no other file.
+
+    Args:
+        sheet: the questions.
+        title: the assignment's title.
+    """
+    return _render([sheet], title, is_for_teacher=False)
+
+
+def as_teacher_page(sheets: Sequence[Sheet], title: str) -> str:
+    """Returns the teacher's page: everybody's questions, with their answers."""
+    return _render(sheets, title, is_for_teacher=True)
+
+
+def _render(sheets: Sequence[Sheet], title: str, is_for_teacher: bool) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("grading"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clean": clean, "one_line": one_line, "points": lambda p: f"{p:.4g}"}
+    template = environment.get_template("questions.html")
+    return template.render(sheets=sheets, title=title, is_for_teacher=is_for_teacher)
+
+
+# Statements
+
+
+@dataclass(frozen=True, eq=False)
+class _Statement:
+    """A simple statement, or the first line of a block.
+
+    Attributes:
+        node: its node.
+        scope: the name of the function around it, "" if there is none.
+        text: as `ast.unparse` writes it, so that layout does not matter.
+        touches: the names that it assigns to, `f()` if all that it does is to call f, or "return".
+        reads: the names and the attributes of `self` that it reads.
+    """
+
+    node: ast.stmt
+    scope: str
+    text: str
+    touches: frozenset[str]
+    reads: frozenset[str]
+
+    @property
+    def place(self) -> str:
+        """What tells its place from others in a cell."""
+        return ", ".join(sorted(self.touches)) or self.text
+
+
+@dataclass(frozen=True, eq=False)
+class _Code:
+    """A cell: its source, its tree, and all of its statements in order."""
+
+    source: str
+    body: list[ast.stmt]
+    statements: tuple[_Statement, ...]
+
+    @functools.cached_property
+    def assigned(self) -> frozenset[str]:
+        """All names that it binds, parameters, too."""
+        nodes = [node for s in self.statements for node in _own_nodes(s.node)]
+        parameters = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        targets = {node.id for node in nodes if isinstance(node, ast.Name) and _is_stored(node)}
+        return parameters.union(targets, *(s.touches for s in self.statements))
+
+    def show(self, node: ast.stmt) -> str:
+        """Returns a statement as its author wrote it, but for its indentation."""
+        text = ast.get_source_segment(self.source, node, padded=True) or ast.unparse(node)
+        return textwrap.dedent(text).rstrip()
+
+    def show_in_a_line(self, node: ast.stmt) -> str:
+        """Returns a statement in a single line if that is short enough."""
+        text = self.show(node)
+        line = re.sub(r"(?<=[(\[]) | (?=[)\]])", "", " ".join(text.split()))
+        joined = _read(line) if len(line) <= MAX_WIDTH and not _blocks(node) else None
+        is_same = joined and [ast.unparse(n) for n in joined.body] == [ast.unparse(node)]
+        return line if is_same else text
+
+
+def _read(source: str) -> _Code | None:
+    """Returns the statements of a cell; None if it cannot be read."""
+    if len(source) > MAX_SOURCE:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # on strange strings, for example
+            body = ast.parse(source).body
+        return _Code(source, body, tuple(_read_statements(body, "")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _read_statements(body: Iterable[ast.stmt], scope: str) -> Iterator[_Statement]:
+    for node in body:
+        reads = (n for n in _own_nodes(node) if not _is_stored(n))
+        names = {ast.unparse(n) for n in reads if isinstance(n, ast.Name) or _is_of_self(n)}
+        yield _Statement(node, scope, _first_line(node), _touches(node), frozenset(names))
+        inner = node.name if isinstance(node, _FUNCTIONS) else scope
+        for block in _blocks(node):
+            yield from _read_statements(block, inner)
+
+
+def _touches(node: ast.stmt) -> frozenset[str]:
+    if isinstance(node, ast.Return):
+        return frozenset({"return"})
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return frozenset({f"{ast.unparse(node.value.func)}()"})
+    found, targets = set(), [*getattr(node, "targets", ()), getattr(node, "target", None)]
+    while targets:
+        target = targets.pop()
+        if isinstance(target, ast.Starred):
+            target = target.value
+        if isinstance(target, ast.Tuple | ast.List):
+            targets += target.elts
+        elif target is not None:
+            found.add(ast.unparse(target))
+    return frozenset(found)
+
+
+def _is_stored(node: ast.AST) -> bool:
+    return isinstance(getattr(node, "ctx", None), ast.Store)
+
+
+def _is_of_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
+
+
+def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
+    """Returns the blocks in a statement, in order."""
+    parts = [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]
+    blocks = [getattr(node, field, []) for field in ("body", "orelse", "finalbody")]
+    return [block for block in [*blocks, *(part.body for part in parts)] if block]
+
+
+def _own_nodes(node: ast.stmt) -> Iterator[ast.AST]:
+    """Yields the nodes of a statement, without the blocks in it."""
+    inside = {id(child) for block in _blocks(node) for child in block}
+    todo: list[ast.AST] = [node]
+    while todo:
+        current = todo.pop()
+        yield current
+        todo += [child for child in ast.iter_child_nodes(current) if id(child) not in inside]
+
+
+def _first_line(node: ast.stmt) -> str:
+    """Returns a statement as `ast.unparse` writes it, without the blocks in it."""
+    lists = ("body", "orelse", "finalbody", "handlers", "cases")
+    empty = {field: [] for field in lists if hasattr(node, field)}
+    if not empty:
+        return ast.unparse(node)
+    fields = {name: getattr(node, name, None) for name in node._fields} | empty
+    return ast.unparse(type(node)(**fields, lineno=node.lineno, col_offset=0)).strip()
+
+
+# What mutants edit
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """What a mutant changes in the solution.
+
+    Attributes:
+        variant: the mutant.
+        old: the solution's statements, which stand one after the other.
+        is_insertion: whether the mutant only adds to them.
+        other: what stands there instead; "" for nothing.
+        new: the texts of these statements, as `ast.unparse` writes them.
+        assigns: the names that they assign to.
+        reads: the names that they read, but do not define.
+    """
+
+    variant: Variant
+    old: tuple[_Statement, ...]
+    is_insertion: bool
+    other: str
+    new: tuple[str, ...]
+    assigns: tuple[str, ...]
+    reads: frozenset[str]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The exercise, and what the statements assign to or call."""
+        return self.variant.exercise, "; ".join(statement.place for statement in self.old)
+
+    @property
+    def is_much(self) -> bool:
+        """Whether it is more than one talks about in a minute."""
+        return len(self.new) > len(self.old) + 2 or len(self.variant.loses) > MAX_LOST
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """An exercise of the solution, and its mutants.
+
+    Attributes:
+        code: the solution.
+        given: the scope and the text of the statements that students get.
+        edits: what the mutants change.
+        depends: by a statement's place, the parts lost by the mutants that change it alone.
+    """
+
+    code: _Code
+    given: frozenset[tuple[str, str]]
+    edits: tuple[_Edit, ...]
+    depends: Mapping[str, frozenset[str]]
+
+    def is_given(self, statement: _Statement) -> bool:
+        return (statement.scope, statement.text) in self.given
+
+    def needs(self, edit: _Edit) -> frozenset[str]:
+        """Returns the parts that must have passed, so that the edit gives nothing away."""
+        depends = (self.depends.get(old.place, frozenset()) for old in edit.old)
+        return edit.variant.loses.union(*depends)
+
+
+@functools.cache
+def _read_solution(assignment: Assignment, exercise: str) -> _Solution:
+    source = assignment.solution_of(exercise)
+    code, hidden = _read(source), set()
+    for gap in find_gaps(source):
+        first, last = (source.count("\n", 0, at) + 1 for at in (gap.start, gap.end))
+        hidden.update(range(first, last + 1))
+    given = {(s.scope, s.text) for s in code.statements if hidden.isdisjoint(_lines(s.node))}
+    mutants = [v for v in assignment.variants if v.exercise == exercise and v.loses]
+    edits = [edit for mutant in mutants if (edit := _read_edit(code, mutant, given))]
+    depends: dict[str, frozenset[str]] = {}
+    for edit in edits:
+        if len(edit.old) == 1 and not edit.is_insertion and len(edit.variant.loses) <= MAX_LOST:
+            place = edit.old[0].place
+            depends[place] = edit.variant.loses.union(depends.get(place, ()))
+    return _Solution(code, frozenset(given), tuple(edits), depends)
+
+
+def _lines(node: ast.stmt) -> range:
+    """Returns the lines of a statement, without the blocks in it."""
+    first_inside = [block[0].lineno for block in _blocks(node)]
+    return range(node.lineno, max(min(first_inside, default=node.end_lineno + 1), node.lineno + 1))
+
+
+def _read_edit(code: _Code, mutant: Variant, given: Collection[tuple[str, str]]) -> _Edit | None:
+    """Returns what a mutant changes; None if that is too much to show, or in several places."""
+    try:
+        edited = _read(mutant.apply(code.source))
+    except ValueError:
+        edited = None
+    if edited is None:
+        return None
+    statements = {s.node: s for s in (*code.statements, *edited.statements)}
+    old, new, beside = _difference(code.body, edited.body)
+    is_insertion = not old
+    if is_insertion:  # it is shown with a statement beside it, one that students write if possible
+        beside.sort(key=lambda pair: _told(statements[pair[0]]) in given)
+        for ours, theirs in beside[:1]:
+            old = [ours]
+            new = sorted([theirs, *new], key=lambda node: node.lineno)
+    is_first_line = len(old) == len(new) == 1 and bool(_blocks(old[0]) and _blocks(new[0]))
+    new = [node for node in new if not isinstance(node, ast.Pass)]
+    if not 1 <= len(old) <= MAX_STATEMENTS or any(map(_blocks, old)) > is_first_line:
+        return None
+    if is_first_line:
+        other, inside = statements[new[0]].text, new
+    else:
+        other = "\n".join(map(edited.show_in_a_line, new))
+        inside = [node for top in new for node in ast.walk(top) if isinstance(node, ast.stmt)]
+    if not _is_short(other):
+        return None
+    every = [statements[node] for node in inside]
+    names = [name for s in every for name in sorted(s.touches) if name.isidentifier()]
+    reads = frozenset().union(*(s.reads for s in every))
+    return _Edit(
+        variant=mutant,
+        old=tuple(statements[node] for node in old),
+        is_insertion=is_insertion,
+        other=other,
+        new=tuple(s.text for s in every),
+        assigns=tuple(dict.fromkeys(name for name in names if name not in ("return", "_"))),
+        reads=reads.difference(*(s.touches for s in every)) if len(every) > 1 else reads,
+    )
+
+
+def _told(statement: _Statement) -> tuple[str, str]:
+    return statement.scope, statement.text
+
+
+def _difference(
+    old: list[ast.stmt], new: list[ast.stmt]
+) -> tuple[list[ast.stmt], list[ast.stmt], list[tuple[ast.stmt, ast.stmt]]]:
+    """Compares two blocks of code, as deep inside them as the difference lies.
+
+    Returns:
+        The statements between those that are equal at the start and at the end, of both blocks, and
+        pairs of equal ones before and after.
+    """
+    texts = [[ast.unparse(node) for node in block] for block in (old, new)]
+    most = min(len(old), len(new))
+    start = _n_equal(*texts, most)
+    end = _n_equal(texts[0][::-1], texts[1][::-1], most - start)
+    ours, theirs = old[start : len(old) - end], new[start : len(new) - end]
+    if len(ours) == len(theirs) == 1 and _first_line(ours[0]) == _first_line(theirs[0]):
+        blocks = zip(_blocks(ours[0]), _blocks(theirs[0]), strict=False)
+        changed = [
+            pair for pair in blocks if [*map(ast.unparse, pair[0])] != [*map(ast.unparse, pair[1])]
+        ]
+        if len(changed) == 1:
+            return _difference(*changed[0])
+    before = [(old[start - 1], new[start - 1])] if start else []
+    after = [(old[-end], new[-end])] if end else []
+    return ours, theirs, before + after
+
+
+def _n_equal(first: Sequence[str], second: Sequence[str], most: int) -> int:
+    pairs = itertools.islice(zip(first, second, strict=False), most)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= MAX_CHARACTERS and text.count("\n") < MAX_LINES
+
+
+# What a student can be asked
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A mutant that a student can be asked about; the rest is as in `Question`."""
+
+    edit: _Edit
+    theirs: str
+    where: str
+    is_given: bool
+
+
+def _find_candidates(
+    assignment: Assignment, answers: Mapping[str, str], report: Report
+) -> Iterator[_Candidate]:
+    told = {check.hint for exercise in report.exercises for check in exercise.checks}
+    names = {exercise.name for exercise in assignment.exercises}
+    for result in report.exercises:
+        code = _read(fill(answers.get(result.name, "")))
+        if result.name not in names or result.reason or code is None:
+            continue
+        solution = _read_solution(assignment, result.name)
+        earned = {check.name for check in result.checks if _is_earned(check)}
+        for edit in solution.edits:
+            is_told = any(edit.variant.hint in hint for hint in told)
+            if is_told or not solution.needs(edit) <= earned:
+                continue
+            if found := _find_own(code, solution, edit):
+                is_given = all(map(solution.is_given, edit.old))
+                texts = [s.text if _blocks(s.node) else code.show(s.node) for s in found]
+                if _is_short(theirs := "\n".join(texts)):
+                    yield _Candidate(edit, theirs, _where(found), is_given)
+
+
+def _is_earned(check: Check) -> bool:
+    return check.passed and check.maximum > 0
+
+
+def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]:
+    """Returns the student's statements that an edit would replace, or nothing if it does not fit.
+
+    Args:
+        code: the student's answer.
+        solution: the solution.
+        edit: what the mutant changes in it.
+    """
+    found: set[_Statement] = set()
+    for old in edit.old:
+        own = _counterparts(code, solution, old)
+        if not own:
+            return []
+        found.update(own)
+    _add_helpers(found, code, solution)
+    texts = [s.text for s in code.statements]
+    own_texts = [s.text for s in sorted(found, key=lambda s: s.node.lineno)]
+    hidden = {s.text for s in solution.code.statements if not solution.is_given(s)}
+    reads_others = edit.reads & solution.code.assigned - code.assigned
+    is_same = [*edit.new] == own_texts or (len(edit.new) == 1 and edit.new[0] in texts)
+    tells_solution = hidden & {*edit.new} - {*texts}
+    is_open = any(OPEN in text for text in own_texts)
+    if reads_others or is_same or tells_solution or is_open or len(found) > MAX_STATEMENTS:
+        return []
+    return sorted(found, key=lambda s: s.node.lineno)
+
+
+def _counterparts(code: _Code, solution: _Solution, old: _Statement) -> list[_Statement]:
+    """Returns the student's statements that do what a statement of the solution does."""
+    if solution.is_given(old):
+        return [s for s in code.statements if _told(s) == _told(old)]
+    own = [s for s in code.statements if s.touches & old.touches and not solution.is_given(s)]
+    own = [s for s in own if s.scope == old.scope] or own
+    # `value_loss = 0` only begins what other statements do.
+    own = [s for s in own if not isinstance(getattr(s.node, "value", None), ast.Constant)] or own
+    touched = frozenset().union(*(s.touches for s in own))
+    return own if old.touches <= touched else []
+
+
+def _add_helpers(found: set[_Statement], code: _Code, solution: _Solution) -> None:
+    """Adds the statements that define names of the student's own which the others read."""
+    while len(found) <= MAX_STATEMENTS:
+        names = frozenset().union(*(s.reads for s in found)) - solution.code.assigned
+        scopes = {s.scope for s in found}
+        helpers = [
+            s
+            for s in code.statements
+            if s not in found
+            and s.touches & names
+            and s.scope in scopes
+            and not (solution.is_given(s) or _blocks(s.node))
+        ]
+        if not helpers:
+            break
+        found.update(helpers)
+
+
+def _where(statements: Sequence[_Statement]) -> str:
+    lines = [s.node.lineno for s in statements]
+    lines = sorted({*lines})
+    return f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]} to {lines[-1]}"
+
+
+# Numbers
+
+
+@np.errstate(all="ignore")
+def _compare(
+    exercise: Exercise, failed: Sequence[Check], right: Measurement, wrong: Measurement
+) -> Numbers | None:
+    """Returns what tells a mutant from the solution, of the first part that shows it."""
+    names = {check.name for check in failed}
+    for part in exercise.parts:
+        if part.name not in names:
+            continue
+        try:
+            pairs = list(zip(part.evidence(right), part.evidence(wrong), strict=True))
+        except Exception:  # nothing was measured, or not this
+            continue
+        for ours, theirs in pairs:
+            if found := _compare_arrays(np.asarray(ours), np.asarray(theirs)):
+                shown, instead, relation = found
+                return Numbers(title=part.title, right=shown, wrong=instead, relation=relation)
+    return None
+
+
+def _compare_arrays(right: np.ndarray, wrong: np.ndarray) -> tuple[str, str, str] | None:
+    """Returns numbers of both, and how they compare; None if they tell nothing."""
+    if right.dtype.kind != "f" or wrong.dtype.kind not in "fiu" or not right.size:
+        return None
+    if np.all(right == np.round(right)):  # counts, or yes and no
+        return None
+    if right.shape != wrong.shape:
+        if not wrong.size or right.size != wrong.size:
+            return None
+        return _shown(right), _shown(wrong), f"its shape is {wrong.shape}, not {right.shape}"
+    if is_close(wrong, right):
+        return None
+    large = np.abs(right) > 1e-3 * np.max(np.abs(right))
+    ratios = wrong[large] / right[large]
+    differs = ~np.isclose(right, wrong, rtol=1e-3, atol=1e-4 * np.max(np.abs(right)))
+    relation = ""
+    if not np.any(wrong):
+        relation = "nothing but zeros"
+    elif is_close(wrong, right * ratios[0], tolerance=1e-3):
+        ratio = ratios[0]
+        relation = f"{_number(abs(ratio))} times as large"
+        if abs(abs(ratio) - 1) < 1e-3:
+            relation = "as large"
+        relation += ", with the other sign" if ratio < 0 else ""
+    return _shown(right[differs]), _shown(wrong[differs]), relation
+
+
+def _shown(array: np.ndarray) -> str:
+    numbers = array.ravel()
+    more = ", …" if numbers.size > N_NUMBERS else ""
+    return ", ".join(map(_number, numbers[:N_NUMBERS])) + more
+
+
+def _number(number: float) -> str:
+    return f"{number:.3g}".replace("-", "−")
