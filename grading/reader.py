@@ -20,7 +20,7 @@ from grading.submission import (
     read_submission,
     unreadable_submission,
 )
-from grading.worker import Limits, Worker
+from grading.worker import Limits, Worker, WorkerStartError
 
 PACKAGE = Path(__file__).parent
 LIMITS = Limits(call_seconds=20, total_seconds=float("inf"), memory_bytes=2 << 30)
@@ -72,7 +72,10 @@ class Reader(contextlib.AbstractContextManager):
             return self._unreadable(str(error))
         if self._worker is None or not self._worker.is_alive:
             self._worker = self._cleanup.enter_context(Worker(self._sandbox, self._limits))
-            self._worker.call("grading.reader:prepare", pickle.dumps(self._templates))
+            ready = self._worker.call("grading.reader:prepare", pickle.dumps(self._templates))
+            if ready.status != "ok":  # of no notebook's doing: none has come yet
+                self._worker.stop()
+                raise WorkerStartError(f"notebooks cannot be read here: {ready.problem}")
         reply = self._worker.call("grading.reader:read", data)
         if reply.status == "ok":
             return _from_json(reply.data)

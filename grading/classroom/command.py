@@ -189,12 +189,24 @@ def _read_class(arguments: argparse.Namespace, scratch: Path) -> _Class:
         there = {s.key for s in [*(a.student for a in group.attempts), *group.missing]}
         strangers = dict.fromkeys(a.student for a in group.adjustments if a.student not in there)
         group.remarks += [f"adjustments name {clean(s)}, who is not there" for s in strangers]
+    group.attempts = [_readable(attempt) for attempt in group.attempts]
     for attempt in _counting(group.attempts):
         if attempt.notebook is not None:
             key = group.keys[attempt] = _key_of(settings, attempt)
             if found := group.store.get(key, settings.version):
                 group.graded[key] = _slim(found)
     return group
+
+
+def _readable(attempt: Attempt) -> Attempt:
+    """Returns an attempt whose notebook can be read, or that says why it has none."""
+    if attempt.notebook is None:
+        return attempt
+    try:
+        read_regular_file(attempt.notebook, MAX_FILE)
+    except UnreadableError as error:
+        return replace(attempt, notebook=None, problem=str(error))
+    return attempt
 
 
 def _part_names(assignments: Iterable[Assignment]) -> list[str]:
@@ -238,10 +250,7 @@ def _attached(attempt: Attempt) -> tuple[str, bytes] | None:
 
 def _key_of(settings: Settings, attempt: Attempt) -> str:
     """Returns what a result is kept under: all that it depends on but the grader itself."""
-    try:
-        notebook = read_regular_file(attempt.notebook, MAX_FILE)
-    except UnreadableError as error:
-        notebook = str(error).encode()
+    notebook = read_regular_file(attempt.notebook, MAX_FILE)
     name, attached = _attached(attempt) or ("", b"")
     options = (settings.template, settings.assignment, settings.is_exact, settings.sandboxed)
     told = repr((settings.seed, settings.limits, *options))
@@ -252,14 +261,10 @@ def _tasks(group: _Class, keys: Sequence[str]) -> Iterator[Task]:
     by_key = {key: attempt for attempt, key in group.keys.items()}
     for key in keys:
         attempt = by_key[key]
-        try:
-            notebook = read_regular_file(attempt.notebook, MAX_FILE)
-        except UnreadableError:
-            notebook = b""
         yield Task(
             key=key,
             name=attempt.notebook.name,
-            notebook=notebook,
+            notebook=read_regular_file(attempt.notebook, MAX_FILE),
             attachment=_attached(attempt),
             kept=group.store.kept(key),
         )
