@@ -275,6 +275,10 @@ def _grade(group: _Class, keys: Sequence[str], arguments: argparse.Namespace) ->
     from grading.classroom.cluster import connected, grade_all  # Dask takes a while to import
 
     version = group.settings.version
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    # Whoever goes on from here must ask the same.
+    seed = json.dumps({"seed": group.settings.seed}) + "\n"
+    write_whole(arguments.out / "class.json", seed.encode())
     with connected(arguments.scheduler, arguments.workers) as client:
         print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         outcomes = grade_all(client, group.settings, _tasks(group, keys))
@@ -344,7 +348,6 @@ def _write_all(out: Path, group: _Class, standings: Sequence[Standing]) -> None:
         data = content.encode() if isinstance(content, str) else content
         write_whole(out / name, data)
 
-    write("class.json", json.dumps({"seed": settings.seed}) + "\n")
     for standing in standings:
         if standing.report:
             write(f"feedback/{standing.file}.html", _page(group, standing, pictures, title))

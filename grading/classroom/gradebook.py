@@ -99,7 +99,7 @@ def as_csv(standings: Sequence[Standing]) -> str:
         for check in exercise.checks
     )
     header = ["student", "name", "email", "section", "status", "total", "maximum", *parts]
-    header += ["late", "bonus", "comment", "attempts", "counted", "submitted"]
+    header += ["late", "bonus", "comment", "attempts", "counted", "earlier", "submitted"]
     rows = []
     for standing in standings:
         earned = {part_name(e.name, check.name): check.points for e, check in standing.checks()}
@@ -114,6 +114,7 @@ def as_csv(standings: Sequence[Standing]) -> str:
                 comment_of(standing),
                 len(standing.attempts),
                 attempt.label if attempt else "",
+                "; ".join(earlier.label for earlier in standing.attempts[:-1]),
                 attempt.submitted.isoformat() if attempt and attempt.submitted else "",
             ]
         )

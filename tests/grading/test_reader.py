@@ -14,6 +14,7 @@ import pytest
 from grading.reader import LIMITS, Reader
 from grading.sandbox import Sandbox
 from grading.submission import read_template
+from grading.worker import WorkerStartError
 from tests.grading.test_submission import COMPLETE, SOLUTION, TEXT, notebook, states
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,17 @@ def reader():
     limits = dataclasses.replace(LIMITS, call_seconds=10, memory_bytes=500 << 20)
     with Reader(Sandbox(), [read_template(TEXT.encode())], limits) as reader:
         yield reader
+
+
+def test_a_reader_that_cannot_start_accuses_no_notebook(tmp_path, monkeypatch):
+    (tmp_path / "solution.ipynb").write_text(TEXT)
+    (tmp_path / "nothing").mkdir()
+    monkeypatch.setattr("grading.reader.PACKAGE", tmp_path / "nothing")
+    with (
+        Reader(Sandbox(), [read_template(TEXT.encode())]) as reader,
+        pytest.raises(WorkerStartError, match=r"notebooks cannot be read here: .*grading"),
+    ):
+        reader.read(tmp_path / "solution.ipynb")
 
 
 def test_not_a_regular_file(tmp_path, reader):

@@ -83,8 +83,6 @@ def command(project: Path, submissions: Path, out: Path, *options: str | Path) -
         *map(str, words),
         "--course",
         str(course(out.parent)),
-        "--seed",
-        "5",
         *map(str, options),
     ]
 

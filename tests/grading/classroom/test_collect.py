@@ -84,18 +84,22 @@ CLASSES = {
         "notebooks side by side",
         "ada (2).ipynb | ada (1).ipynb | ada.ipynb | ada.npz | ada (2).npz | x.npz | roster.csv |"
         "bob_attempt_10.ipynb | bob_attempt_2.ipynb | bob.pdf | team-1.ipynb | team-2.ipynb |"
-        "Eve.ipynb | eve.IPYNB | fay.pdf | gil.ipynb.txt | .x.ipynb |"
+        "Eve.ipynb | eve.IPYNB | fay.pdf | gil.ipynb.txt | .x.ipynb | utils.py | jo.py.txt |"
+        "ada-report.pdf | ADA.docx | adam.html | bob.zip.pdf | hw-Copy1.ipynb |"
         ".ipynb_checkpoints/ada.ipynb | __MACOSX/ada.ipynb",
         [
             "Eve | Eve.ipynb",
             "ada | ada.ipynb | ada.npz",
             "ada | ada (1).ipynb",
             "ada | ada (2).ipynb | ada (2).npz",
+            "adam | no notebook was handed in; found adam.html",
             "bob | bob_attempt_2.ipynb",
             "bob | bob_attempt_10.ipynb",
             "eve | eve.IPYNB",
             "fay | no notebook was handed in; found fay.pdf",
             "gil | no notebook was handed in; found gil.ipynb.txt",
+            "hw-Copy1 | hw-Copy1.ipynb",
+            "jo.py | no notebook was handed in; found jo.py.txt",
             "team-1 | team-1.ipynb",
             "team-2 | team-2.ipynb",
         ],
@@ -104,6 +108,16 @@ CLASSES = {
         "notebooks side by side",
         "hw.ipynb | kungfu_weights.npz | hw (1).ipynb",
         ["hw | hw.ipynb | kungfu_weights.npz", "hw | hw (1).ipynb | kungfu_weights.npz"],
+    ),
+    "loose files where owners are clear": (
+        "one folder a student",
+        "ada/hw-Copy1.ipynb | ada/hw.ipynb | bob/hw.ipynb | utils.py | ada_notes.pdf | carol.pdf",
+        [
+            "ada | ada/hw-Copy1.ipynb",
+            "ada | ada/hw.ipynb",
+            "bob | bob/hw.ipynb",
+            "carol | no notebook was handed in; found carol.pdf",
+        ],
     ),
     "folders": (
         "one folder a student",
@@ -250,14 +264,16 @@ def test_layouts(tmp_path, name, form):
 
 def test_remarks_name_what_was_left_out(tmp_path):
     collection = collected(tmp_path, files_of("notebooks side by side"))
-    assert collection.remarks == (
-        "roster.csv: left out: it belongs to no notebook",
-        "x.npz: left out: it belongs to no notebook",
-    )
+    left_out = ["ADA.docx", "ada-report.pdf", "bob.zip.pdf", "roster.csv", "utils.py", "x.npz"]
+    reason = "left out: it belongs to no notebook"
+    assert collection.remarks == tuple(f"{name}: {reason}" for name in left_out)
+    collection = collected(tmp_path / "no notebook", ["ada.pdf", "bob.html", "utils.py"])
+    expected = [("ada", f"{NO_NOTEBOOK}ada.pdf"), ("bob", f"{NO_NOTEBOOK}bob.html")]
+    assert shape(collection) == expected
     files = ["gil/b.ipynb", "gil/a.ipynb", "ada/a.ipynb"]
     collection = collect(write(tmp_path / "two", files), tmp_path / "x")
     assert shape(collection)[1:] == [("gil", "gil/b.ipynb"), ("gil", "gil/a.ipynb")]
-    together = "gil: gil/a.ipynb, gil/b.ipynb came together; gil/a.ipynb counts"
+    together = "gil: gil/b.ipynb, gil/a.ipynb came together; gil/a.ipynb counts"
     assert collection.remarks == (together,)
 
 
@@ -345,8 +361,9 @@ def test_gradescope_times(tmp_path, written):
 HOSTILE_METADATA = [
     *("", "[]", "7", "submission_11: 7", "? [a]\n: 1", "\0", "\t: - x", "[" * 9_999),
     *('submission_11: {":submitters": 7}', 'submission_11: {":created_at": [7]}'),
-    'submission_11: {":submitters": [7, {":sid": [x], ":email": {a: b}, ":name": true}]}',
+    'submission_11: {":submitters": [7, {":sid": [x], ":email": {a: b}, ":name": null}]}',
     *('submission_11: {":created_at": 2026-99-99 00:00:00}', 'submission_11: {":created_at": no}'),
+    *('x: "\\UFFFFFFFF"', "submission_11: {&a ':submitters': *a}", "a: &a [*a]"),
     *("x: !!int ''", "x: !!timestamp x", "1: &a {<<: {}}", "x: " + "9" * 5_000),
     "!!python/object/apply:os.mkdir [evil]",
     "a: &a [x, x]\n" + "".join(f"{'b' * i}: &{'b' * i} [*a, *a]\n" for i in range(1, 50)),
@@ -431,24 +448,49 @@ def test_zips_of_students(tmp_path):
     (tmp_path / "class.zip").write_bytes(zipped(files))
     for source in (write(tmp_path / "class", files), tmp_path / "class.zip"):
         collection = collect(source, tmp_path / "scratch")
-        broken = "hand_in.zip is not a zip file, or its end is missing"
+        broken = "cannot be unpacked: File is not a zip file"
         assert shape(collection) == [
             ("Ada_1", f"Ada_1_{MOODLE_FILE}_/hand_in/hw.ipynb", "w.npz"),
             ("Bob_2", f"Bob_2_{MOODLE_FILE}_/hand_in/x/hw.ipynb"),
-            ("Carol_3", f"{NO_NOTEBOOK}hand_in.zip ({broken})"),
+            ("Carol_3", f"{NO_NOTEBOOK}hand_in.zip (hand_in.zip {broken})"),
             ("Dan_4", f"{NO_NOTEBOOK}hand_in/inner.zip"),
             ("Eve_5", f"{NO_NOTEBOOK}hand_in.zip (nothing in it can be unpacked)"),
             ("Fay_6", f"Fay_6_{MOODLE_FILE}_hand_in/hw.ipynb", "w.npz"),
             ("gil_7", "gil_LATE_7_1_hand_in-1/hw.ipynb", "w.npz", "gil_LATE_7_2_w-1.npz"),
             ("hal", "hal/hw.ipynb", "w.npz"),
             ("hal", "hal (1)/hw.ipynb", "w.npz"),
-            ("ira", f"{NO_NOTEBOOK}ira.zip (ira.zip is not a zip file, or its end is missing)"),
+            ("ira", f"{NO_NOTEBOOK}ira.zip (ira.zip {broken})"),
         ]
         folders = {attempt.student.key: attempt.folder for attempt in collection.attempts}
         assert folders["Fay_6"] == f"Fay_6_{MOODLE_FILE}_"
         remarks = "\n".join(collection.remarks)
         assert "Bob_2_assignsubmission_file_/hand_in.zip: ../../ada/hw.ipynb: left out" in remarks
         assert "inner.zip: not unpacked: it is a zip within a zip" in remarks
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"hw.ipynb": NOTEBOOK}, [("ada", "ada/hw/hw.ipynb")]),
+        (
+            {"a/1.ipynb": NOTEBOOK, "b/2.ipynb": NOTEBOOK, "b/w.npz": b"x"},
+            [("ada", "ada/hw/a/1.ipynb", "w.npz"), ("ada", "ada/hw/b/2.ipynb", "w.npz")],
+        ),
+        ({"x/report.pdf": b"x"}, [("ada", f"{NO_NOTEBOOK}hw/x/report.pdf")]),
+    ],
+)
+@pytest.mark.parametrize("beside", [{}, {"ada/notes.txt": b"x"}])
+def test_the_zip_of_an_only_student(tmp_path, files, expected, beside):
+    collection = collected(tmp_path, {"ada/hw.zip": zipped(files)} | beside)
+    if beside and NO_NOTEBOOK in expected[0][1]:
+        expected = [("ada", f"{expected[0][1]}, notes.txt")]
+    assert shape(collection) == expected
+
+
+def test_zips_in_a_folder_around_the_class(tmp_path):
+    hand_in = zipped({"hw.ipynb": NOTEBOOK})
+    collection = collected(tmp_path, {"all/ada.zip": hand_in, "all/bob.zip": hand_in})
+    assert shape(collection) == [("ada", "ada/hw.ipynb"), ("bob", "bob/hw.ipynb")]
 
 
 @pytest.mark.parametrize(
@@ -520,7 +562,7 @@ def test_names_are_fit_to_be_shown_and_stay_different(tmp_path):
 
 def test_what_cannot_be_collected(tmp_path):
     (tmp_path / "class.tar").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"class\.tar is not a zip file"):
+    with pytest.raises(UsageError, match=r"class\.tar cannot be unpacked: File is not a zip file"):
         collect(tmp_path / "class.tar", tmp_path / "scratch")
     with pytest.raises(UsageError, match=r"there is no folder or zip file .*nowhere"):
         collect(tmp_path / "nowhere", tmp_path / "scratch")

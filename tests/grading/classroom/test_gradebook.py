@@ -69,6 +69,7 @@ def test_the_newest_attempt_counts_and_all_are_listed():
     first, second = attempt("ada"), replace(attempt("ada"), label="ada/hw (1).ipynb")
     (line,) = rows(as_csv(standings({first: 10.0, second: 0.0})))
     assert (line["total"], line["attempts"], line["counted"]) == ("10.0", "2", "ada/hw (1).ipynb")
+    assert line["earlier"] == "ada/hw.ipynb"
 
 
 def test_late_points_and_bonus_count_and_say_why():
