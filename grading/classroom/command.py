@@ -82,7 +82,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster, tcp://HOST:PORT"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say whose points would change")
-    parser.add_argument("--no-sandbox", action="store_true", help="run without bubblewrap (risky)")
     parser.set_defaults(run=_run)
 
 
@@ -114,7 +113,8 @@ class _Class:
 
 def _run(arguments: argparse.Namespace) -> int:
     if not arguments.scheduler:
-        require_sandbox(arguments.no_sandbox)
+        # Without one, students' code could tell Dask's scheduler what to run.
+        require_sandbox(is_waived=False)
     if reason := why_not_repeatable():
         raise UsageError(f"a class cannot be graded here: {reason}")
     out = arguments.out
@@ -172,10 +172,9 @@ def _read_class(arguments: argparse.Namespace, scratch: Path) -> _Class:
         template=template,
         assignment=course.assignment,
         is_exact=arguments.exact,
-        sandboxed=not arguments.no_sandbox,
         limits=course.limits,
     )
-    with Grader(settings.seed, settings.sandboxed, None, assignments, template) as grader:
+    with Grader(settings.seed, assignments=assignments, template=template) as grader:
         collection = collect(source, scratch, lambda path: _is_begun(grader, path))
     group = _Class(settings, course, collection, Store(arguments.out / "results"))
     group.attempts, group.remarks = list(collection.attempts), list(collection.remarks)
@@ -252,7 +251,7 @@ def _key_of(settings: Settings, attempt: Attempt) -> str:
     """Returns what a result is kept under: all that it depends on but the grader itself."""
     notebook = read_regular_file(attempt.notebook, MAX_FILE)
     name, attached = _attached(attempt) or ("", b"")
-    options = (settings.template, settings.assignment, settings.is_exact, settings.sandboxed)
+    options = (settings.template, settings.assignment, settings.is_exact)
     told = repr((settings.seed, settings.limits, *options))
     return digest_of(settings.secret, told, attempt.notebook.name, notebook, name, attached)
 

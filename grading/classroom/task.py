@@ -29,7 +29,7 @@ class Settings:
     """How all submissions of a class are graded.
 
     Attributes:
-        seed, template, is_exact, sandboxed, limits: as for `Grader`.
+        seed, template, is_exact, limits: as for `Grader`.
         assignment: the name of the only assignment, "" for all of the project's.
         secret: what all draws follow from, besides the seed.
         version: of the grader, which must be the same everywhere.
@@ -41,7 +41,6 @@ class Settings:
     template: str = ""
     assignment: str = ""
     is_exact: bool = False
-    sandboxed: bool = True
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -147,11 +146,10 @@ def _grader_for(settings: Settings) -> Grader:
         adopt_secret(settings.secret)
         _graders[settings] = Grader(
             settings.seed,
-            settings.sandboxed,
-            settings.limits,
-            settings.assignments,
-            settings.template,
-            settings.is_exact,
+            limits=settings.limits,
+            assignments=settings.assignments,
+            template=settings.template,
+            is_exact=settings.is_exact,
         )
     return _graders[settings]
 

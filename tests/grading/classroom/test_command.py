@@ -117,3 +117,10 @@ def test_two_students_with_the_same_file_are_graded_once(tmp_path, grade):
     assert grade(ada="a", ben="a") == 0
     assert len(list((tmp_path / "out" / "results").iterdir())) == 1
     assert {row["total"] for row in lines(tmp_path).values()} == {"7.0"}
+
+
+def test_without_a_sandbox_no_class_is_graded(tmp_path, grade, monkeypatch, capsys):
+    monkeypatch.setattr("grading.command.why_unavailable", lambda: "no namespaces")
+    assert grade(ada="a") == 2
+    assert "there is no sandbox for student code: no namespaces" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
