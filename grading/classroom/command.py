@@ -44,6 +44,7 @@ from grading.classroom.gradebook import (
     what_changed,
 )
 from grading.classroom.overview import as_page
+from grading.classroom.questions import Examiner, Sheet, as_student_page, as_teacher_page
 from grading.classroom.records import Attempt, Standing
 from grading.classroom.similar import Pair, find_pairs
 from grading.classroom.store import Graded, Store
@@ -139,6 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
         _print_changes(out / "gradebook.csv", as_csv(standings))
         if not arguments.dry_run:
             _write_all(out, group, standings)
+            if arguments.questions > 0 and not is_interrupted:
+                _write_questions(out, group, standings, arguments.questions)
     _print_table(standings, out, arguments.dry_run)
     for attempt, key in group.keys.items():
         if key in group.failures:
@@ -373,6 +376,24 @@ def _write_all(out: Path, group: _Class, standings: Sequence[Standing]) -> None:
     )
     write("index.html", page)
     group.store.forget_others((key, settings.version) for key in group.graded)
+
+
+def _write_questions(out: Path, group: _Class, standings: Sequence[Standing], n: int) -> None:
+    """Writes a page of questions for everybody who is graded, and one with all answers."""
+    shutil.rmtree(out / "questions", ignore_errors=True)  # others may have been asked before
+    (out / "questions").mkdir()
+    settings, sheets = group.settings, []
+    title = group.course.title or standings_title(standings)
+    with Grader(settings.seed, assignments=settings.assignments) as grader:
+        examiner = Examiner(grader)
+        for standing in tqdm(standings, "asked", unit="student"):
+            graded = group.graded.get(group.keys.get(standing.attempt))
+            if graded:
+                key, page = standing.student.key, f"questions/{standing.file}.html"
+                questions = examiner.make_questions(key, graded.answers, graded.report, n)
+                sheets.append(Sheet(name=standing.student.shown, questions=questions, page=page))
+                write_whole(out / page, as_student_page(sheets[-1], title).encode())
+    write_whole(out / "answers.html", as_teacher_page(sheets, title).encode())
 
 
 def standings_title(standings: Sequence[Standing]) -> str:

@@ -6,12 +6,14 @@ measured the mutant, and the student's line.
 
 1.  A mutant edits a few statements of the solution, in one place. What they assign to, or call,
     says which of the student's statements stand in their place.
-2.  A student is asked only about what they got right: every part of the exercise that any mutant of
-    that place costs must have passed, and no mutant with a hint of their own report is shown. So
-    the other line gives nothing away, and accuses nobody.
+2.  A student is asked only about what they got right: every part that any mutant of that place
+    costs must have passed. No mutant is shown whose hint is in their own report, nor one that holds
+    a piece of the solution that they still lack. So the other line gives nothing away, and accuses
+    nobody.
 3.  The other line must fit: whatever it reads is defined in the student's answer, too.
-4.  The seed draws the places, then a mutant for each; places that cost different parts come first.
-    Mutants that end in an error, make two mistakes, or break nearly everything come last.
+4.  The seed draws parts, then a place and a mutant for each; what is about other parts and places
+    comes first. Mutants that end in an error, make two mistakes, or break nearly everything come
+    last, as do lines that the template gives.
 
 Answers are hostile. They are parsed, which the grader's reader has done before, and never run.
 """
@@ -22,6 +24,7 @@ import itertools
 import re
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +47,7 @@ MAX_STATEMENTS = 4  # on either side of a question
 MAX_LINES, MAX_CHARACTERS = 8, 500  # of them together
 MAX_WIDTH = 88  # of a line that is put together again
 MAX_LOST = 3  # parts; a mutant that loses more breaks nearly everything
+N_WORDS = 5  # of code that give an answer away
 N_NUMBERS = 3  # of an array that are shown
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -56,7 +60,7 @@ class Numbers:
     Attributes:
         title: the part's title.
         right, wrong: a few numbers each, rounded.
-        relation: how they compare, "" if no few words say so.
+        relation: how they compare.
     """
 
     title: str
@@ -150,52 +154,25 @@ class Examiner:
             GraderError: the mutants cannot be measured.
         """
         found = [a for a in self._grader.assignments if a.name == report.assignment]
-        if not found:
-            return []
-        (assignment,) = found
-        candidates = list(_find_candidates(assignment, answers, report))
-        generator = generator_of(self._grader.seed, f"questions {student}")
-        places = sorted({candidate.edit.place for candidate in candidates})
-        order = dict(zip(places, generator.permutation(len(places)), strict=True))
-        draws = dict(zip(candidates, generator.permutation(len(candidates)), strict=True))
-        chosen: list[Question] = []
-        late: list[tuple[_Candidate, Question]] = []  # fit, but worse than others
-        places_used: set[tuple[str, str]] = set()
-        parts_used: set[tuple[str, str]] = set()
-        hints: set[str] = set()
+        candidates = [c for a in found for c in _find_candidates(a, answers, report)]
+        draws = _draw(candidates, generator_of(self._grader.seed, f"questions {student}"))
+        chosen: dict[_Edit, Question] = {}
+        late: dict[_Edit, Question] = {}  # fit, but worse than others
 
-        def rank(candidate: _Candidate) -> tuple:
-            edit = candidate.edit
-            return (
-                edit.place in places_used,
-                candidate.is_given or edit.is_much,
-                len({(edit.variant.exercise, name) for name in edit.variant.loses} & parts_used),
-                order[edit.place],
-                draws[candidate],
-            )
-
-        def choose(candidate: _Candidate, question: Question) -> None:
-            variant = candidate.edit.variant
-            places_used.add(candidate.edit.place)
-            parts_used.update((variant.exercise, name) for name in variant.loses)
-            hints.add(variant.hint)
-            chosen.append(question)
+        def is_told(edit: _Edit) -> bool:
+            return any(edit.variant.hint == other.variant.hint for other in chosen)
 
         while candidates and len(chosen) < n:
-            candidates.remove(candidate := min(candidates, key=rank))
-            if candidate.edit.variant.hint in hints:
+            best = min(candidates, key=lambda c: (*_overlap(c, chosen), draws[c]))
+            candidates.remove(best)
+            if is_told(best.edit):
                 continue
-            question = self._ask(assignment, candidate, report)
-            if question is None:
-                continue
-            if question.answer.is_plain:
-                choose(candidate, question)
-            else:
-                late.append((candidate, question))
-        for candidate, question in late:
-            if len(chosen) < n and candidate.edit.variant.hint not in hints:
-                choose(candidate, question)
-        return chosen
+            if question := self._ask(found[0], best, report):
+                (chosen if question.answer.is_plain else late)[best.edit] = question
+        for edit, question in late.items():
+            if len(chosen) < n and not is_told(edit):
+                chosen[edit] = question
+        return [*chosen.values()]
 
     def _ask(
         self, assignment: Assignment, candidate: "_Candidate", report: Report
@@ -332,8 +309,6 @@ class _Code:
 
 def _read(source: str) -> _Code | None:
     """Returns the statements of a cell; None if it cannot be read."""
-    if len(source) > MAX_SOURCE:
-        return None
     try:
         with warnings.catch_warnings(action="ignore"):  # on strange strings, for example
             body = ast.parse(source).body
@@ -413,6 +388,7 @@ class _Edit:
 
     Attributes:
         variant: the mutant.
+        part: the exercise, and the first part that the mutant loses.
         old: the solution's statements, which stand one after the other.
         is_insertion: whether the mutant only adds to them.
         other: what stands there instead; "" for nothing.
@@ -422,6 +398,7 @@ class _Edit:
     """
 
     variant: Variant
+    part: tuple[str, str]
     old: tuple[_Statement, ...]
     is_insertion: bool
     other: str
@@ -430,9 +407,14 @@ class _Edit:
     reads: frozenset[str]
 
     @property
-    def place(self) -> tuple[str, str]:
+    def places(self) -> set[tuple[str, str]]:
         """The exercise, and what the statements assign to or call."""
-        return self.variant.exercise, "; ".join(statement.place for statement in self.old)
+        return {(self.variant.exercise, statement.place) for statement in self.old}
+
+    @property
+    def parts(self) -> set[tuple[str, str]]:
+        """The exercise, and the parts that the mutant loses."""
+        return {(self.variant.exercise, name) for name in self.variant.loses}
 
     @property
     def is_much(self) -> bool:
@@ -464,6 +446,21 @@ class _Solution:
         depends = (self.depends.get(old.place, frozenset()) for old in edit.old)
         return edit.variant.loses.union(*depends)
 
+    def unearned(self, earned: Collection[str]) -> set[str]:
+        """Returns pieces of the solution that answer what a student did not get right.
+
+        Args:
+            earned: the names of the parts that passed.
+        """
+        parts = frozenset().union(*self.depends.values())
+        return {
+            piece
+            for statement in self.code.statements
+            if not self.is_given(statement)
+            and not self.depends.get(statement.place, parts) <= {*earned}
+            for piece in _pieces(statement)
+        }
+
 
 @functools.cache
 def _read_solution(assignment: Assignment, exercise: str) -> _Solution:
@@ -474,7 +471,8 @@ def _read_solution(assignment: Assignment, exercise: str) -> _Solution:
         hidden.update(range(first, last + 1))
     given = {(s.scope, s.text) for s in code.statements if hidden.isdisjoint(_lines(s.node))}
     mutants = [v for v in assignment.variants if v.exercise == exercise and v.loses]
-    edits = [edit for mutant in mutants if (edit := _read_edit(code, mutant, given))]
+    parts = [part.name for part in assignment.exercise(exercise).parts]
+    edits = [edit for mutant in mutants if (edit := _read_edit(code, mutant, given, parts))]
     depends: dict[str, frozenset[str]] = {}
     for edit in edits:
         if len(edit.old) == 1 and not edit.is_insertion and len(edit.variant.loses) <= MAX_LOST:
@@ -489,7 +487,9 @@ def _lines(node: ast.stmt) -> range:
     return range(node.lineno, max(min(first_inside, default=node.end_lineno + 1), node.lineno + 1))
 
 
-def _read_edit(code: _Code, mutant: Variant, given: Collection[tuple[str, str]]) -> _Edit | None:
+def _read_edit(
+    code: _Code, mutant: Variant, given: Collection[tuple[str, str]], parts: Sequence[str]
+) -> _Edit | None:
     """Returns what a mutant changes; None if that is too much to show, or in several places."""
     try:
         edited = _read(mutant.apply(code.source))
@@ -521,6 +521,7 @@ def _read_edit(code: _Code, mutant: Variant, given: Collection[tuple[str, str]])
     reads = frozenset().union(*(s.reads for s in every))
     return _Edit(
         variant=mutant,
+        part=(mutant.exercise, next(name for name in parts if name in mutant.loses)),
         old=tuple(statements[node] for node in old),
         is_insertion=is_insertion,
         other=other,
@@ -528,6 +529,15 @@ def _read_edit(code: _Code, mutant: Variant, given: Collection[tuple[str, str]])
         assigns=tuple(dict.fromkeys(name for name in names if name not in ("return", "_"))),
         reads=reads.difference(*(s.touches for s in every)) if len(every) > 1 else reads,
     )
+
+
+def _pieces(statement: _Statement) -> Iterator[str]:
+    """Yields the expressions in a statement that are more than a name or two."""
+    for node in _own_nodes(statement.node):
+        if isinstance(node, ast.expr):
+            text = ast.unparse(node)
+            if len(re.findall(r"\w+|[^\w\s]", text)) >= N_WORDS:
+                yield text
 
 
 def _told(statement: _Statement) -> tuple[str, str]:
@@ -585,23 +595,56 @@ class _Candidate:
 def _find_candidates(
     assignment: Assignment, answers: Mapping[str, str], report: Report
 ) -> Iterator[_Candidate]:
-    told = {check.hint for exercise in report.exercises for check in exercise.checks}
-    names = {exercise.name for exercise in assignment.exercises}
-    for result in report.exercises:
-        code = _read(fill(answers.get(result.name, "")))
-        if result.name not in names or result.reason or code is None:
-            continue
-        solution = _read_solution(assignment, result.name)
-        earned = {check.name for check in result.checks if _is_earned(check)}
+    results = {result.name: result for result in report.exercises}
+    told = {check.hint for result in report.exercises for check in result.checks}
+    earned, codes = {}, {}
+    for name in (exercise.name for exercise in assignment.exercises):
+        checks = results[name].checks if name in results else ()
+        earned[name] = {check.name for check in checks if _is_earned(check)}
+        source = answers.get(name, "")
+        codes[name] = _read(fill(source)) if len(source) <= MAX_SOURCE else None
+    own = "\n".join(s.text for code in codes.values() if code for s in code.statements)
+    secrets = {
+        text
+        for name in codes
+        for text in _read_solution(assignment, name).unearned(earned[name])
+        if text not in own
+    }
+    for name, code in codes.items():
+        solution = _read_solution(assignment, name)
         for edit in solution.edits:
-            is_told = any(edit.variant.hint in hint for hint in told)
-            if is_told or not solution.needs(edit) <= earned:
+            if code is None or not solution.needs(edit) <= earned[name]:
+                continue
+            if any(edit.variant.hint in hint for hint in told):
+                continue
+            if any(secret in text for text in edit.new for secret in secrets):
                 continue
             if found := _find_own(code, solution, edit):
                 is_given = all(map(solution.is_given, edit.old))
                 texts = [s.text if _blocks(s.node) else code.show(s.node) for s in found]
                 if _is_short(theirs := "\n".join(texts)):
                     yield _Candidate(edit, theirs, _where(found), is_given)
+
+
+def _draw(candidates: Sequence[_Candidate], generator: np.random.Generator) -> dict:
+    """Returns a number for each mutant, by which they are sorted.
+
+    Those about one part stay together. The more there are, the earlier they come: nobody should
+    foresee the only mutant of a part, nor should all students talk about the same statement.
+    """
+    sizes = Counter(candidate.edit.part for candidate in candidates)
+    waits = {part: generator.exponential() / size**0.5 for part, size in sizes.items()}
+    order = generator.permutation(len(candidates))
+    return {c: (waits[c.edit.part], i) for c, i in zip(candidates, order, strict=True)}
+
+
+def _overlap(candidate: _Candidate, chosen: Collection[_Edit]) -> tuple[bool, bool, int]:
+    """Returns what makes a mutant a worse choice beside those that are chosen."""
+    edit = candidate.edit
+    parts = set().union(*(other.parts for other in chosen))
+    places = set().union(*(other.places for other in chosen))
+    is_worse = candidate.is_given or edit.is_much
+    return bool(edit.places & places), is_worse, len(edit.parts & parts)
 
 
 def _is_earned(check: Check) -> bool:
@@ -623,8 +666,9 @@ def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]
             return []
         found.update(own)
     _add_helpers(found, code, solution)
+    in_order = [s for s in code.statements if s in found]
     texts = [s.text for s in code.statements]
-    own_texts = [s.text for s in sorted(found, key=lambda s: s.node.lineno)]
+    own_texts = [s.text for s in in_order]
     hidden = {s.text for s in solution.code.statements if not solution.is_given(s)}
     reads_others = edit.reads & solution.code.assigned - code.assigned
     is_same = [*edit.new] == own_texts or (len(edit.new) == 1 and edit.new[0] in texts)
@@ -632,7 +676,7 @@ def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]
     is_open = any(OPEN in text for text in own_texts)
     if reads_others or is_same or tells_solution or is_open or len(found) > MAX_STATEMENTS:
         return []
-    return sorted(found, key=lambda s: s.node.lineno)
+    return in_order
 
 
 def _counterparts(code: _Code, solution: _Solution, old: _Statement) -> list[_Statement]:
@@ -642,9 +686,13 @@ def _counterparts(code: _Code, solution: _Solution, old: _Statement) -> list[_St
     own = [s for s in code.statements if s.touches & old.touches and not solution.is_given(s)]
     own = [s for s in own if s.scope == old.scope] or own
     # `value_loss = 0` only begins what other statements do.
-    own = [s for s in own if not isinstance(getattr(s.node, "value", None), ast.Constant)] or own
+    own = [s for s in own if not _is_constant(s.node)] or own
     touched = frozenset().union(*(s.touches for s in own))
     return own if old.touches <= touched else []
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
 
 
 def _add_helpers(found: set[_Statement], code: _Code, solution: _Solution) -> None:
@@ -666,9 +714,8 @@ def _add_helpers(found: set[_Statement], code: _Code, solution: _Solution) -> No
 
 
 def _where(statements: Sequence[_Statement]) -> str:
-    lines = [s.node.lineno for s in statements]
-    lines = sorted({*lines})
-    return f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]} to {lines[-1]}"
+    *others, last = map(str, sorted({s.node.lineno for s in statements}))
+    return f"lines {', '.join(others)} and {last}" if others else f"line {last}"
 
 
 # Numbers
@@ -678,7 +725,13 @@ def _where(statements: Sequence[_Statement]) -> str:
 def _compare(
     exercise: Exercise, failed: Sequence[Check], right: Measurement, wrong: Measurement
 ) -> Numbers | None:
-    """Returns what tells a mutant from the solution, of the first part that shows it."""
+    """Returns what tells a mutant from the solution, of the first part that shows it.
+
+    Answers that may have any size, and weights of their own, are judged by their properties: of
+    these, numbers tell nothing.
+    """
+    if exercise.tailor:
+        return None
     names = {check.name for check in failed}
     for part in exercise.parts:
         if part.name not in names:
@@ -709,16 +762,21 @@ def _compare_arrays(right: np.ndarray, wrong: np.ndarray) -> tuple[str, str, str
     large = np.abs(right) > 1e-3 * np.max(np.abs(right))
     ratios = wrong[large] / right[large]
     differs = ~np.isclose(right, wrong, rtol=1e-3, atol=1e-4 * np.max(np.abs(right)))
-    relation = ""
-    if not np.any(wrong):
-        relation = "nothing but zeros"
-    elif is_close(wrong, right * ratios[0], tolerance=1e-3):
-        ratio = ratios[0]
-        relation = f"{_number(abs(ratio))} times as large"
-        if abs(abs(ratio) - 1) < 1e-3:
-            relation = "as large"
-        relation += ", with the other sign" if ratio < 0 else ""
-    return _shown(right[differs]), _shown(wrong[differs]), relation
+    shown, instead = _shown(right[differs]), _shown(wrong[differs])
+    return None if shown == instead or not ratios.size else (shown, instead, _relation(ratios))
+
+
+def _relation(ratios: np.ndarray) -> str:
+    least, most = ratios.min(), ratios.max()
+    if not np.all(np.isfinite(ratios)):
+        return "not all of it finite"
+    if not np.any(ratios):
+        return "nothing but zeros"
+    if least < 0 < most:
+        return "in part with the other sign"
+    sizes = sorted({_number(abs(least)), _number(abs(most))}, key=float)
+    size = "as large" if sizes == ["1"] else f"{' to '.join(sizes)} times as large"
+    return size + (", with the other sign" if most < 0 else "")
 
 
 def _shown(array: np.ndarray) -> str:
