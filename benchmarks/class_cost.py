@@ -50,7 +50,7 @@ KINDS = ("right", "flawed", "unfinished", "hostile")
 # Of 20 notebooks 7 are right, 7 flawed, 4 unfinished and 2 hostile; then it begins again.
 ORDER = "RFUHRFRFURFRFURFRFUH"
 N_PLAYING = 20  # of so many notebooks, the first comes with weights
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.5
 END_SECONDS = 10  # how long the last processes of a command may take to end
 # What each call of students' code may take, in wall time. By default it is 300, and the endless
 # loop alone would cost more than all the others.

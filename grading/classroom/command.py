@@ -82,6 +82,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster, tcp://HOST:PORT"
     )
+    parser.add_argument(
+        "--questions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ask everybody N questions about what they handed in",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say whose points would change")
     parser.set_defaults(run=_run)
 
