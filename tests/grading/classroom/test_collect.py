@@ -528,6 +528,14 @@ def test_only_the_notebook_that_answers_something_is_kept(tmp_path):
     assert "ada: ada/untouched.ipynb left out: it answers nothing" in collection.remarks
 
 
+def test_a_notebook_of_several_students_is_asked_about_once(tmp_path):
+    asked = []
+    files = {"submission_metadata.yml": GRADESCOPE}
+    files |= {f"submission_12/{name}.ipynb": NOTEBOOK for name in "ab"}
+    collected(tmp_path, files, answers=lambda path: asked.append(path.name))
+    assert sorted(asked) == ["a.ipynb", "b.ipynb"]
+
+
 def test_nothing_is_followed_or_changed(tmp_path):
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/hw.ipynb").write_bytes(NOTEBOOK)
