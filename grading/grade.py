@@ -36,7 +36,6 @@ from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, Measurem
 from grading.judge import excuse, judge, with_shapes_of
 from grading.kept import (
     Kept,
-    keep,
     measured_from_bytes,
     measured_to_bytes,
     trial_from_bytes,
@@ -148,7 +147,7 @@ class Grader(contextlib.AbstractContextManager):
         Args:
             path: the notebook. If it answers no assignment, the first one is used.
             attachment: the file handed in with it; by default, one found beside it.
-            kept: what was measured of this submission before, see `kept`; gets what is measured.
+            kept: what was measured of this submission before; gets what is measured.
 
         Raises:
             GraderError: the grader itself fails, or students' code could read other submissions.
@@ -159,7 +158,7 @@ class Grader(contextlib.AbstractContextManager):
             )
         reading = self.read(path)
         assignment = self.assignments[reading.number or 0]
-        kept = {} if kept is None else kept
+        kept = kept or Kept()
         return _Grading(self, assignment, path, attachment, reading.submission, kept).report()
 
     def try_variant(self, assignment: Assignment, variant: Variant) -> ExerciseResult:
@@ -340,8 +339,8 @@ class _Grading:
                 return _read_measurement(reply)
 
             cells = repr(self._submission.cells)
-            notes = keep(
-                self._kept, self._key("run", cells), lambda: json.dumps(run().notes).encode()
+            notes = self._kept.get(
+                self._key("run", cells), lambda: json.dumps(run().notes).encode()
             )
             remarks.append("; ".join(["the whole notebook ran as well", *json.loads(notes)]))
             measured: dict[str, list[Measurement | str]] = {}
@@ -364,7 +363,7 @@ class _Grading:
     def _keep_measured(
         self, key: str, measure: Callable[[], Measurement | str | None]
     ) -> Measurement | str | None:
-        kept = keep(self._kept, key, lambda: measured_to_bytes(measure()))
+        kept = self._kept.get(key, lambda: measured_to_bytes(measure()))
         return measured_from_bytes(kept)
 
     def _measure_answers(self) -> dict[str, list[Measurement | str]]:
@@ -483,7 +482,7 @@ class _Grading:
         told = repr((trial.name, stage.sources, stage.cells, stage.seed, stage.is_exact))
         # The rules of a trial are the assignment's: they may change what is played.
         key = self._key("trial", grading_version(self._assignment), told, attached)
-        return trial_from_bytes(keep(self._kept, key, lambda: trial_to_bytes(run())))
+        return trial_from_bytes(self._kept.get(key, lambda: trial_to_bytes(run())))
 
 
 def ungradable_report(assignment: Assignment, name: str, seed: int, reason: str) -> Report:

@@ -7,20 +7,30 @@ and may be hostile: it is read like a worker's reply, as numbers and texts.
 import base64
 import dataclasses
 import json
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping
 
 from grading.assignment import TrialResult
 from grading.inside.measurement import Measurement
 
-Kept = MutableMapping[str, bytes]
 _MEASURED, _REASON = b"m", b"r"
 
 
-def keep(kept: Kept, key: str, make: Callable[[], bytes]) -> bytes:
-    """Returns what is kept under a key, made now if there is nothing."""
-    if key not in kept:
-        kept[key] = make()
-    return kept[key]
+class Kept:
+    """What is kept of a submission, from an earlier grading or from this one.
+
+    Attributes:
+        used: what this grading has needed; all else is outdated.
+    """
+
+    def __init__(self, earlier: Mapping[str, bytes] | None = None):
+        self._earlier = earlier or {}
+        self.used: dict[str, bytes] = {}
+
+    def get(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """Returns what is kept under a key, made now if there is nothing."""
+        if key not in self.used:
+            self.used[key] = self._earlier[key] if key in self._earlier else make()
+        return self.used[key]
 
 
 def measured_to_bytes(found: Measurement | str | None) -> bytes:

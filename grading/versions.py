@@ -47,10 +47,17 @@ def grading_version(assignment: Assignment) -> str:
 
 
 def _libraries(required: Iterable[str]) -> list[str]:
-    named = importlib.metadata.packages_distributions()
-    packages = {name for module in required for name in named.get(module, ())}
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in {*LIBRARIES, *packages}]
-    return [sys.version, *sorted(versions)]
+    versions = [f"{name} {_version(name)}" for name in sorted({*LIBRARIES, *required})]
+    return [sys.version, *versions]
+
+
+def _version(module: str) -> str:
+    """Returns the version of a library; only for odd names must all that is installed be read."""
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        packages = importlib.metadata.packages_distributions().get(module, [])
+        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(packages))
 
 
 def _digest_of_files(places: Iterable[Path]) -> str:

@@ -16,6 +16,7 @@ from grading.assignment import Assignment, all_assignments
 from grading.classroom.store import Graded
 from grading.draws import adopt_secret
 from grading.grade import Grader, GraderError
+from grading.kept import Kept
 from grading.versions import digest_of, grading_version
 from grading.worker import Limits
 
@@ -122,14 +123,14 @@ def grade_one(settings: Settings, task: Task) -> bytes:
             name, data = task.attachment
             path.with_name(name).write_bytes(data)
         attachment = path.with_name(task.attachment[0]) if task.attachment else None
-        kept = dict(task.kept)
+        kept = Kept(task.kept)
         report = grader.grade(path, attachment, kept)
         answers = grader.read(path).submission.answers.values()
     return Graded(
         report=report,
         answers={answer.exercise: answer.source for answer in answers},
         graded_at=datetime.now(UTC).replace(microsecond=0),
-        kept=kept,
+        kept=kept.used,
     ).to_bytes()
 
 

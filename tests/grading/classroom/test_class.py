@@ -16,6 +16,8 @@ import nbformat
 import psutil
 import pytest
 
+from grading.classroom.store import Graded
+
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
 
 ERROR = """# Exercise: mean-squared-error
@@ -213,21 +215,37 @@ def test_what_a_teacher_changes_needs_no_grading(project, copied, tmp_path):
         assert "only a slip" in (out / page).read_text()
 
 
-def test_a_changed_hint_is_told_without_measuring_again(project, copied, monkeypatch):
+def kept(out: Path) -> dict[str, bytes]:
+    """Returns all that was measured."""
+    results = [Graded.from_bytes(path.read_bytes()) for path in out.glob("results/*.result")]
+    return {key: data for graded in results for key, data in graded.kept.items()}
+
+
+def test_a_changed_hint_is_told_without_measuring_again(project, copied):
     folder, out = copied
+    # This answer gives other numbers whenever it runs.
+    unsteady = RIGHT | {"loss": "int.from_bytes(__import__('os').urandom(6))"}
+    write_notebook(folder / "zed.ipynb", unsteady)
+    grade(project, folder, out, "--workers", "1")
+    before = kept(out)
     module = project / "assignments" / "line_fit.py"
     source = module.read_text()
-    # Were students' code to run again, this would show.
-    measuring = project / "grading" / "inside" / "functions.py"
-    honest = measuring.read_text()
     try:
         module.write_text(source.replace("so its derivative contains x", "and so is its error"))
         printed = grade(project, folder, out, "--workers", "1")
     finally:
         module.write_text(source)
-    assert measuring.read_text() == honest
     assert "No points change." in printed
     assert "and so is its error" in (out / "feedback" / "ben.html").read_text()
+    assert kept(out) == before
+    measuring = project / "grading" / "inside" / "functions.py"
+    honest = measuring.read_text()
+    try:
+        measuring.write_text(honest + "\n")
+        grade(project, folder, out, "--workers", "1")
+    finally:
+        measuring.write_text(honest)
+    assert not kept(out).keys() & before.keys()
 
 
 def test_a_changed_judgement_measures_nothing_and_says_whose_points_change(project, copied):
