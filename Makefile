@@ -87,6 +87,10 @@ bench: $(VENV)/.bench ## measure how fast training is [about 20 minutes, on a qu
 		[ ! -f $$runs ] || $(RUN) -m benchmarks.$$name --track $(TRACK) --report || exit 1; \
 	done
 
+.PHONY: bench-class
+bench-class: $(VENV)/.bench bubblewrap ## measure what grading a class costs [most of an hour]
+	$(RUN) -m benchmarks.class_cost --track $(TRACK)
+
 .PHONY: bench-learning
 bench-learning: $(VENV)/.bench ## measure how well it learns [hours; goes on where it stopped]
 	$(RUN) -m benchmarks.training_peers --track $(TRACK) --write

@@ -48,7 +48,7 @@ SEED = 0
 EXERCISES = ("agent", "loss", "optimizer")
 KINDS = ("right", "flawed", "unfinished", "hostile")
 # Of 20 notebooks 7 are right, 7 flawed, 4 unfinished and 2 hostile; then it begins again.
-ORDER = "RFUHRFRFURFRFURFRFUH"
+ORDER = "RFUHRFRFUHRFRFURFRFU"
 N_PLAYING = 20  # of so many notebooks, the first comes with weights
 WATCH_SECONDS = 0.5
 END_SECONDS = 10  # how long the last processes of a command may take to end
@@ -124,7 +124,7 @@ def _answers(track: Assignment, kind: str, number: int) -> tuple[str, dict[str, 
         answers["agent"] = answers["agent"].replace(head, f"{head}        {HOSTILE[what]}\n")
         return what, answers
     if kind == "unfinished":
-        # One gap is open, or all from one on; of the agent, of the loss, of the agent, …
+        # One gap is open, or all from one on; in the loss, in the agent, in the loss, …
         exercise = ("loss", "agent")[number % 2]
         gaps = find_gaps(answers[exercise])
         first = number // 2 % len(gaps)
@@ -396,7 +396,7 @@ def measure(
         RuntimeError: points differ, or right answers were not graded as right.
     """
     reports, folder = scratch / "alone", submissions[0].path.parent.parent
-    grade_alone(submissions[0], scratch / "warm-up", seconds)  # fills caches
+    grade_alone(submissions[:2][-1], scratch / "warm-up", seconds)  # fills caches
     half = len(submissions) // 2
     with tqdm(total=len(submissions) + len(n_workers), unit=" runs") as progress:
 
@@ -433,10 +433,7 @@ def is_right(report: dict) -> bool:
 
 
 QUESTIONS = {"first": 1, "second": 2, "third": 3}
-PEERS = {
-    "otter": "otter-grader",
-    "nbgrader": "nbgrader",
-}
+PEERS = {"otter": "otter-grader", "nbgrader": "nbgrader"}
 OTTER_TEST = """OK_FORMAT = True
 test = {{
     "name": "{name}",
