@@ -150,6 +150,22 @@ def as_html(
             a text.
         total: the points that count, if something changed those of the report.
     """
+    filters = {"points": _points, "base64": _base64, "findings": _findings}
+    return page_template("feedback.html", filters).render(
+        report=_cleaned(report),
+        pictures=pictures,
+        about=[(clean(label), clean(text)) for label, text in about],
+        total=report.score if total is None else total,
+    )
+
+
+def page_template(name: str, filters: Mapping[str, Callable[..., Any]]) -> jinja2.Template:
+    """Returns the template of a page; whatever it is given is escaped.
+
+    Args:
+        name: its file in `templates/`.
+        filters: what it may apply to its values, by name.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("grading"),
         autoescape=True,
@@ -157,14 +173,8 @@ def as_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": _points, "base64": _base64, "findings": _findings}
-    template = environment.get_template("feedback.html")
-    return template.render(
-        report=_cleaned(report),
-        pictures=pictures,
-        about=[(clean(label), clean(text)) for label, text in about],
-        total=report.score if total is None else total,
-    )
+    environment.filters |= filters
+    return environment.get_template(name)
 
 
 def as_junit(report: Report) -> str:

@@ -5,7 +5,6 @@ it, and long texts and long lists are cut, so that a class of 10,000 still makes
 """
 
 import base64
-import functools
 import hashlib
 import itertools
 import math
@@ -18,11 +17,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import jinja2
-
 from grading.classroom.records import Standing
 from grading.classroom.similar import Pair
-from grading.report import clean
+from grading.report import clean, page_template
 
 MAX_PEOPLE = 100  # in a list of students
 MAX_GROUPS = 50  # texts in a list of reasons or remarks
@@ -113,26 +110,14 @@ def as_page(
         "n_remarks": len(remarks),
         "most": {"hints": MAX_HINTS, "groups": MAX_GROUPS, "adjustments": MAX_ADJUSTMENTS},
     }
-    return _environment().get_template("class.html").render(page)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("grading"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "points": _points,
         "count": _count,
         "students": _n_students,
         "base64": _base64,
         "sha256": _sha256,
     }
-    return environment
+    return page_template("class.html", filters).render(page)
 
 
 def _person(

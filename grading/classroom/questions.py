@@ -28,7 +28,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import jinja2
 import numpy as np
 
 from grading.assignment import Assignment, Exercise, Variant
@@ -39,7 +38,7 @@ from grading.grade import Grader
 from grading.inside.measurement import Measurement
 from grading.judge import is_close, without_line
 from grading.reference import CLAUSE_END
-from grading.report import clean
+from grading.report import clean, page_template
 from grading.results import Check, Report
 
 MAX_SOURCE = 100_000  # characters of an answer
@@ -238,16 +237,10 @@ def as_teacher_page(sheets: Sequence[Sheet], title: str) -> str:
 
 
 def _render(sheets: Sequence[Sheet], title: str, is_for_teacher: bool) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("grading"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    filters = {"clean": clean, "one_line": one_line, "points": lambda p: f"{p:.4g}"}
+    return page_template("questions.html", filters).render(
+        sheets=sheets, title=title, is_for_teacher=is_for_teacher
     )
-    environment.filters |= {"clean": clean, "one_line": one_line, "points": lambda p: f"{p:.4g}"}
-    template = environment.get_template("questions.html")
-    return template.render(sheets=sheets, title=title, is_for_teacher=is_for_teacher)
 
 
 # Statements
