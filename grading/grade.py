@@ -32,6 +32,7 @@ from grading.assignment import (
 )
 from grading.draws import generator_of, why_not_repeatable
 from grading.files import UnreadableError, find_attachment, read_regular_file
+from grading.gaps import PLACEHOLDER
 from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, MeasurementError
 from grading.judge import excuse, judge, with_shapes_of
 from grading.kept import (
@@ -59,6 +60,7 @@ from grading.worker import Limits, Reply, Worker, WorkerStartError
 
 START_ATTEMPTS = 3
 LEFT_OUT = "left out, since it fails"
+NOT_MEASURED, DEPENDS = "it could not be measured: ", "it depends on "
 AS_A_WHOLE = "judged on the names that the whole notebook made, run from the top"
 EXCUSED = "graded as made from the template {}: parts that it leaves out cost nothing"
 FOREIGN = (
@@ -260,12 +262,12 @@ class _Grading:
 
     def report(self) -> Report:
         submission, answers = self._submission, self._submission.answers
-        results = self._judge_all(self._measure_answers())
+        measured = self._measure_answers()
+        results = self._judge_all(measured)
         doubtful = [
             name
             for name, result in results.items()
-            # Gaps that are all open are open in the notebook, too.
-            if _is_doubtful(result) and not (answers[name].state == "open" and result.reason)
+            if _is_doubtful(result) and not self._is_settled(result, measured.get(name, [""])[0])
         ]
         remarks = []
         if doubtful and submission.cells:
@@ -287,6 +289,20 @@ class _Grading:
             reason=submission.problem,
             remarks=(*submission.remarks, *self._on_template(), *remarks),
             video=video,
+        )
+
+    def _is_settled(self, result: ExerciseResult, measured: Measurement | str) -> bool:
+        """Says whether the whole notebook would say the same, so that nobody need run it."""
+        is_open = self._submission.answers[result.name].state == "open"
+        if is_open and result.reason:  # gaps that are all open are open in the notebook, too
+            return True
+        if not self._submission.is_all_answers or _n_left_out(result):
+            return False
+        if isinstance(measured, str):
+            return bool(measured) and not measured.startswith(NOT_MEASURED)
+        return all(
+            check.passed or check.hint or (is_open and _is_left_open(check.message))
+            for check in result.checks
         )
 
     def _on_template(self) -> list[str]:
@@ -544,7 +560,7 @@ def _charge_unfinished(
         for check in checks:
             if check.name in depending and check.name not in lost:
                 lost[check.name] = replace(check, points=0, message=words, hint=hint)
-                words = f"it depends on {gap or 'these lines'}, see above"
+                words = f"{DEPENDS}{gap or 'these lines'}, see above"
     return [lost.get(check.name, check) for check in checks], set(lost)
 
 
@@ -567,6 +583,11 @@ def _is_better(second: ExerciseResult, first: ExerciseResult) -> bool:
     return _n_left_out(second) < _n_left_out(first)
 
 
+def _is_left_open(message: str) -> bool:
+    """Says whether a check failed because of a gap that is open."""
+    return message.startswith(DEPENDS) or bool(PLACEHOLDER.search(message))
+
+
 def _n_left_out(result: ExerciseResult) -> int:
     return sum(note.startswith(LEFT_OUT) for note in result.remarks)
 
@@ -579,7 +600,7 @@ def _ungradable(exercise: Exercise, reason: str) -> ExerciseResult:
 def _read_measurement(reply: Reply) -> Measurement | str:
     """Returns the measurement by a student's worker, or why there is none."""
     if reply.status == "error":
-        return f"it could not be measured: {reply.problem}"[:500]
+        return f"{NOT_MEASURED}{reply.problem}"[:500]
     if reply.status != "ok":
         return reply.problem
     try:

@@ -188,6 +188,8 @@ class Submission:
         remarks: notes for the teacher.
         is_foreign: whether it was made from another template: no cell, heading or id in it belongs
             to this assignment.
+        is_all_answers: whether each line of the student's own is part of an answer. Nothing else
+            in the notebook can then change what the answers do.
         problem: why the file cannot be read as a notebook, "" if it can.
     """
 
@@ -196,6 +198,7 @@ class Submission:
     remarks: tuple[str, ...] = ()
     problem: str = ""
     is_foreign: bool = False
+    is_all_answers: bool = False
 
 
 def read_template(solution: bytes, usable: Iterable[str] = ()) -> Template:
@@ -275,6 +278,9 @@ def read_submission(code: list[CodeCell], template: Template) -> Submission:
         cells=tuple(_as_run(cell, cell.number in unfinished) for cell in code),
         remarks=(*_list_unused(cells, used, counted), *_list_tripwires(cells)),
         is_foreign=is_foreign,
+        is_all_answers=not is_foreign
+        and all(cell.number in counted or not cell.problem for cell in cells)
+        and all(statement in used for cell in cells for statement in cell.statements),
     )
 
 

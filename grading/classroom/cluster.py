@@ -43,6 +43,7 @@ def connected(scheduler: str, n_workers: int | None) -> Iterator[Client]:
         "distributed.comm.timeouts.connect": "10s",
         # A grading is one long call of Python, and says nothing meanwhile.
         "distributed.admin.tick.limit": "10m",
+        "distributed.worker.profile.enabled": False,
     }
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(dask.config.set(settings))

@@ -11,12 +11,13 @@ from collections.abc import Callable
 import nbformat
 import pytest
 
+from assignments.kungfu.tracks import PYTORCH
 from grading.gaps import find_gaps
 from grading.grade import Grader
 from grading.report import as_table
 from grading.results import Report
-from tests.frameworks import FRAMEWORKS
-from tests.notebooks import solution_path
+from tests.frameworks import FRAMEWORKS, find_variant
+from tests.notebooks import solution_path, student_path
 
 Notebook = nbformat.NotebookNode
 TF, PT = "tensorflow", "pytorch"
@@ -446,8 +447,40 @@ def test_a_line_that_fails_costs_its_own_parts(grader, tmp_path, name):
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_notebook_with_all_gaps_open_is_ungradable(grader, tmp_path, framework):
-    from tests.notebooks import student_path
-
     report = grade(grader, nbformat.read(student_path(framework), as_version=4), tmp_path)
     assert [exercise.points for exercise in report.exercises] == [0] * 4
     assert ["open, in line" in exercise.reason for exercise in report.exercises[:3]] == [True] * 3
+
+
+# ----------------------------------------------------------------------------------- second looks
+
+RAN = "the whole notebook ran as well"
+
+
+def flawed() -> Notebook:
+    notebook = nbformat.read(student_path("pytorch"), as_version=4)
+    answers = {e.cell_id: PYTORCH.solution_of(e.name) for e in PYTORCH.template.exercises}
+    mutant = find_variant("pytorch", "loss", "entropy with the wrong sign")
+    answers[LOSS] = mutant.apply(answers[LOSS])
+    for cell in notebook.cells:
+        cell.source = answers.get(cell.id, cell.source)
+    return notebook
+
+
+@pytest.mark.pytorch
+@pytest.mark.parametrize(
+    ("add", "ran"),
+    [
+        ("", False),
+        # Whatever the student has written besides may change what the answer does.
+        ("for name in ['seed']: globals()[name] = 1", True),
+        ("print(agent)", True),
+    ],
+)
+def test_the_notebook_runs_only_where_it_could_say_more(grader, tmp_path, add, ran):
+    notebook = flawed()
+    if add:
+        notebook.cells.append(nbformat.v4.new_code_cell(add))
+    report = grade(grader, notebook, tmp_path)
+    assert lost(report) == ENTROPY
+    assert (RAN in remarks(report)) == ran
