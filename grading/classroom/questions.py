@@ -19,21 +19,25 @@ Answers are hostile. They are parsed, which the grader's reader has done before,
 """
 
 import ast
-import functools
-import itertools
-import re
-import textwrap
-import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from grading.archive import one_line
 from grading.assignment import Assignment, Exercise, Variant
-from grading.classroom.archive import one_line
+from grading.classroom.edits import (
+    MAX_LOST,
+    MAX_STATEMENTS,
+    Edit,
+    Solution,
+    is_short,
+    read_solution,
+)
+from grading.classroom.statements import Code, Statement, blocks_of, read_code
 from grading.draws import generator_of
-from grading.gaps import OPEN, fill, find_gaps
+from grading.gaps import OPEN, fill
 from grading.grade import Grader
 from grading.inside.measurement import Measurement
 from grading.judge import is_close, without_line
@@ -42,14 +46,7 @@ from grading.report import clean, page_template
 from grading.results import Check, Report
 
 MAX_SOURCE = 100_000  # characters of an answer
-MAX_STATEMENTS = 4  # on either side of a question
-MAX_LINES, MAX_CHARACTERS = 8, 500  # of them together
-MAX_WIDTH = 88  # of a line that is put together again
-MAX_LOST = 3  # parts; a mutant that loses more breaks nearly everything
-N_WORDS = 5  # of code that give an answer away
 N_NUMBERS = 3  # of an array that are shown
-
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +152,10 @@ class Examiner:
         found = [a for a in self._grader.assignments if a.name == report.assignment]
         candidates = [c for a in found for c in _find_candidates(a, answers, report)]
         draws = _draw(candidates, generator_of(self._grader.seed, f"questions {student}"))
-        chosen: dict[_Edit, Question] = {}
-        late: dict[_Edit, Question] = {}  # fit, but worse than others
+        chosen: dict[Edit, Question] = {}
+        late: dict[Edit, Question] = {}  # fit, but worse than others
 
-        def is_told(edit: _Edit) -> bool:
+        def is_told(edit: Edit) -> bool:
             return any(edit.variant.hint == other.variant.hint for other in chosen)
 
         while candidates and len(chosen) < n:
@@ -243,335 +240,6 @@ def _render(sheets: Sequence[Sheet], title: str, is_for_teacher: bool) -> str:
     )
 
 
-# Statements
-
-
-@dataclass(frozen=True, eq=False)
-class _Statement:
-    """A simple statement, or the first line of a block.
-
-    Attributes:
-        node: its node.
-        scope: the name of the function around it, "" if there is none.
-        text: as `ast.unparse` writes it, so that layout does not matter.
-        touches: the names that it assigns to, `f()` if all that it does is to call f, or "return".
-        reads: the names and the attributes of `self` that it reads.
-    """
-
-    node: ast.stmt
-    scope: str
-    text: str
-    touches: frozenset[str]
-    reads: frozenset[str]
-
-    @property
-    def place(self) -> str:
-        """What tells its place from others in a cell."""
-        return ", ".join(sorted(self.touches)) or self.text
-
-
-@dataclass(frozen=True, eq=False)
-class _Code:
-    """A cell: its source, its tree, and all of its statements in order."""
-
-    source: str
-    body: list[ast.stmt]
-    statements: tuple[_Statement, ...]
-
-    @functools.cached_property
-    def assigned(self) -> frozenset[str]:
-        """All names that it binds, parameters, too."""
-        nodes = [node for s in self.statements for node in _own_nodes(s.node)]
-        parameters = {node.arg for node in nodes if isinstance(node, ast.arg)}
-        targets = {node.id for node in nodes if isinstance(node, ast.Name) and _is_stored(node)}
-        return parameters.union(targets, *(s.touches for s in self.statements))
-
-    def show(self, node: ast.stmt) -> str:
-        """Returns a statement as its author wrote it, but for its indentation."""
-        text = ast.get_source_segment(self.source, node, padded=True) or ast.unparse(node)
-        return textwrap.dedent(text).rstrip()
-
-    def show_in_a_line(self, node: ast.stmt) -> str:
-        """Returns a statement in a single line if that is short enough."""
-        text = self.show(node)
-        line = re.sub(r"(?<=[(\[]) | (?=[)\]])", "", " ".join(text.split()))
-        joined = _read(line) if len(line) <= MAX_WIDTH and not _blocks(node) else None
-        is_same = joined and [ast.unparse(n) for n in joined.body] == [ast.unparse(node)]
-        return line if is_same else text
-
-
-def _read(source: str) -> _Code | None:
-    """Returns the statements of a cell; None if it cannot be read."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # on strange strings, for example
-            body = ast.parse(source).body
-        return _Code(source, body, tuple(_read_statements(body, "")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _read_statements(body: Iterable[ast.stmt], scope: str) -> Iterator[_Statement]:
-    for node in body:
-        reads = (n for n in _own_nodes(node) if not _is_stored(n))
-        names = {ast.unparse(n) for n in reads if isinstance(n, ast.Name) or _is_of_self(n)}
-        yield _Statement(node, scope, _first_line(node), _touches(node), frozenset(names))
-        inner = node.name if isinstance(node, _FUNCTIONS) else scope
-        for block in _blocks(node):
-            yield from _read_statements(block, inner)
-
-
-def _touches(node: ast.stmt) -> frozenset[str]:
-    if isinstance(node, ast.Return):
-        return frozenset({"return"})
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        return frozenset({f"{ast.unparse(node.value.func)}()"})
-    found, targets = set(), [*getattr(node, "targets", ()), getattr(node, "target", None)]
-    while targets:
-        target = targets.pop()
-        if isinstance(target, ast.Starred):
-            target = target.value
-        if isinstance(target, ast.Tuple | ast.List):
-            targets += target.elts
-        elif target is not None:
-            found.add(ast.unparse(target))
-    return frozenset(found)
-
-
-def _is_stored(node: ast.AST) -> bool:
-    return isinstance(getattr(node, "ctx", None), ast.Store)
-
-
-def _is_of_self(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
-
-
-def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
-    """Returns the blocks in a statement, in order."""
-    parts = [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]
-    blocks = [getattr(node, field, []) for field in ("body", "orelse", "finalbody")]
-    return [block for block in [*blocks, *(part.body for part in parts)] if block]
-
-
-def _own_nodes(node: ast.stmt) -> Iterator[ast.AST]:
-    """Yields the nodes of a statement, without the blocks in it."""
-    inside = {id(child) for block in _blocks(node) for child in block}
-    todo: list[ast.AST] = [node]
-    while todo:
-        current = todo.pop()
-        yield current
-        todo += [child for child in ast.iter_child_nodes(current) if id(child) not in inside]
-
-
-def _first_line(node: ast.stmt) -> str:
-    """Returns a statement as `ast.unparse` writes it, without the blocks in it."""
-    lists = ("body", "orelse", "finalbody", "handlers", "cases")
-    empty = {field: [] for field in lists if hasattr(node, field)}
-    if not empty:
-        return ast.unparse(node)
-    fields = {name: getattr(node, name, None) for name in node._fields} | empty
-    return ast.unparse(type(node)(**fields, lineno=node.lineno, col_offset=0)).strip()
-
-
-# What mutants edit
-
-
-@dataclass(frozen=True, eq=False)
-class _Edit:
-    """What a mutant changes in the solution.
-
-    Attributes:
-        variant: the mutant.
-        part: the exercise, and the first part that the mutant loses.
-        old: the solution's statements, which stand one after the other.
-        is_insertion: whether the mutant only adds to them.
-        other: what stands there instead; "" for nothing.
-        new: the texts of these statements, as `ast.unparse` writes them.
-        assigns: the names that they assign to.
-        reads: the names that they read, but do not define.
-    """
-
-    variant: Variant
-    part: tuple[str, str]
-    old: tuple[_Statement, ...]
-    is_insertion: bool
-    other: str
-    new: tuple[str, ...]
-    assigns: tuple[str, ...]
-    reads: frozenset[str]
-
-    @property
-    def places(self) -> set[tuple[str, str]]:
-        """The exercise, and what the statements assign to or call."""
-        return {(self.variant.exercise, statement.place) for statement in self.old}
-
-    @property
-    def parts(self) -> set[tuple[str, str]]:
-        """The exercise, and the parts that the mutant loses."""
-        return {(self.variant.exercise, name) for name in self.variant.loses}
-
-    @property
-    def is_much(self) -> bool:
-        """Whether it is more than one talks about in a minute."""
-        return len(self.new) > len(self.old) + 2 or len(self.variant.loses) > MAX_LOST
-
-
-@dataclass(frozen=True, eq=False)
-class _Solution:
-    """An exercise of the solution, and its mutants.
-
-    Attributes:
-        code: the solution.
-        given: the scope and the text of the statements that students get.
-        edits: what the mutants change.
-        depends: by a statement's place, the parts lost by the mutants that change it alone.
-    """
-
-    code: _Code
-    given: frozenset[tuple[str, str]]
-    edits: tuple[_Edit, ...]
-    depends: Mapping[str, frozenset[str]]
-
-    def is_given(self, statement: _Statement) -> bool:
-        return (statement.scope, statement.text) in self.given
-
-    def needs(self, edit: _Edit) -> frozenset[str]:
-        """Returns the parts that must have passed, so that the edit gives nothing away."""
-        depends = (self.depends.get(old.place, frozenset()) for old in edit.old)
-        return edit.variant.loses.union(*depends)
-
-    def unearned(self, earned: Collection[str]) -> set[str]:
-        """Returns pieces of the solution that answer what a student did not get right.
-
-        Args:
-            earned: the names of the parts that passed.
-        """
-        parts = frozenset().union(*self.depends.values())
-        return {
-            piece
-            for statement in self.code.statements
-            if not self.is_given(statement)
-            and not self.depends.get(statement.place, parts) <= {*earned}
-            for piece in _pieces(statement)
-        }
-
-
-@functools.cache
-def _read_solution(assignment: Assignment, exercise: str) -> _Solution:
-    source = assignment.solution_of(exercise)
-    code, hidden = _read(source), set()
-    for gap in find_gaps(source):
-        first, last = (source.count("\n", 0, at) + 1 for at in (gap.start, gap.end))
-        hidden.update(range(first, last + 1))
-    given = {(s.scope, s.text) for s in code.statements if hidden.isdisjoint(_lines(s.node))}
-    mutants = [v for v in assignment.variants if v.exercise == exercise and v.loses]
-    parts = [part.name for part in assignment.exercise(exercise).parts]
-    edits = [edit for mutant in mutants if (edit := _read_edit(code, mutant, given, parts))]
-    depends: dict[str, frozenset[str]] = {}
-    for edit in edits:
-        if len(edit.old) == 1 and not edit.is_insertion and len(edit.variant.loses) <= MAX_LOST:
-            place = edit.old[0].place
-            depends[place] = edit.variant.loses.union(depends.get(place, ()))
-    return _Solution(code, frozenset(given), tuple(edits), depends)
-
-
-def _lines(node: ast.stmt) -> range:
-    """Returns the lines of a statement, without the blocks in it."""
-    first_inside = [block[0].lineno for block in _blocks(node)]
-    return range(node.lineno, max(min(first_inside, default=node.end_lineno + 1), node.lineno + 1))
-
-
-def _read_edit(
-    code: _Code, mutant: Variant, given: Collection[tuple[str, str]], parts: Sequence[str]
-) -> _Edit | None:
-    """Returns what a mutant changes; None if that is too much to show, or in several places."""
-    try:
-        edited = _read(mutant.apply(code.source))
-    except ValueError:
-        edited = None
-    if edited is None:
-        return None
-    statements = {s.node: s for s in (*code.statements, *edited.statements)}
-    old, new, beside = _difference(code.body, edited.body)
-    is_insertion = not old
-    if is_insertion:  # it is shown with a statement beside it, one that students write if possible
-        beside.sort(key=lambda pair: _told(statements[pair[0]]) in given)
-        for ours, theirs in beside[:1]:
-            old = [ours]
-            new = sorted([theirs, *new], key=lambda node: node.lineno)
-    is_first_line = len(old) == len(new) == 1 and bool(_blocks(old[0]) and _blocks(new[0]))
-    new = [node for node in new if not isinstance(node, ast.Pass)]
-    if not 1 <= len(old) <= MAX_STATEMENTS or any(map(_blocks, old)) > is_first_line:
-        return None
-    if is_first_line:
-        other, inside = statements[new[0]].text, new
-    else:
-        other = "\n".join(map(edited.show_in_a_line, new))
-        inside = [node for top in new for node in ast.walk(top) if isinstance(node, ast.stmt)]
-    if not _is_short(other):
-        return None
-    every = [statements[node] for node in inside]
-    names = [name for s in every for name in sorted(s.touches) if name.isidentifier()]
-    reads = frozenset().union(*(s.reads for s in every))
-    return _Edit(
-        variant=mutant,
-        part=(mutant.exercise, next(name for name in parts if name in mutant.loses)),
-        old=tuple(statements[node] for node in old),
-        is_insertion=is_insertion,
-        other=other,
-        new=tuple(s.text for s in every),
-        assigns=tuple(dict.fromkeys(name for name in names if name not in ("return", "_"))),
-        reads=reads.difference(*(s.touches for s in every)) if len(every) > 1 else reads,
-    )
-
-
-def _pieces(statement: _Statement) -> Iterator[str]:
-    """Yields the expressions in a statement that are more than a name or two."""
-    for node in _own_nodes(statement.node):
-        if isinstance(node, ast.expr):
-            text = ast.unparse(node)
-            if len(re.findall(r"\w+|[^\w\s]", text)) >= N_WORDS:
-                yield text
-
-
-def _told(statement: _Statement) -> tuple[str, str]:
-    return statement.scope, statement.text
-
-
-def _difference(
-    old: list[ast.stmt], new: list[ast.stmt]
-) -> tuple[list[ast.stmt], list[ast.stmt], list[tuple[ast.stmt, ast.stmt]]]:
-    """Compares two blocks of code, as deep inside them as the difference lies.
-
-    Returns:
-        The statements between those that are equal at the start and at the end, of both blocks, and
-        pairs of equal ones before and after.
-    """
-    texts = [[ast.unparse(node) for node in block] for block in (old, new)]
-    most = min(len(old), len(new))
-    start = _n_equal(*texts, most)
-    end = _n_equal(texts[0][::-1], texts[1][::-1], most - start)
-    ours, theirs = old[start : len(old) - end], new[start : len(new) - end]
-    if len(ours) == len(theirs) == 1 and _first_line(ours[0]) == _first_line(theirs[0]):
-        blocks = zip(_blocks(ours[0]), _blocks(theirs[0]), strict=False)
-        changed = [
-            pair for pair in blocks if [*map(ast.unparse, pair[0])] != [*map(ast.unparse, pair[1])]
-        ]
-        if len(changed) == 1:
-            return _difference(*changed[0])
-    before = [(old[start - 1], new[start - 1])] if start else []
-    after = [(old[-end], new[-end])] if end else []
-    return ours, theirs, before + after
-
-
-def _n_equal(first: Sequence[str], second: Sequence[str], most: int) -> int:
-    pairs = itertools.islice(zip(first, second, strict=False), most)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _is_short(text: str) -> bool:
-    return len(text) <= MAX_CHARACTERS and text.count("\n") < MAX_LINES
-
-
 # What a student can be asked
 
 
@@ -579,7 +247,7 @@ def _is_short(text: str) -> bool:
 class _Candidate:
     """A mutant that a student can be asked about; the rest is as in `Question`."""
 
-    edit: _Edit
+    edit: Edit
     theirs: str
     where: str
     is_given: bool
@@ -595,16 +263,16 @@ def _find_candidates(
         checks = results[name].checks if name in results else ()
         earned[name] = {check.name for check in checks if _is_earned(check)}
         source = answers.get(name, "")
-        codes[name] = _read(fill(source)) if len(source) <= MAX_SOURCE else None
+        codes[name] = read_code(fill(source)) if len(source) <= MAX_SOURCE else None
     own = "\n".join(s.text for code in codes.values() if code for s in code.statements)
     secrets = {
         text
         for name in codes
-        for text in _read_solution(assignment, name).unearned(earned[name])
+        for text in read_solution(assignment, name).unearned(earned[name])
         if text not in own
     }
     for name, code in codes.items():
-        solution = _read_solution(assignment, name)
+        solution = read_solution(assignment, name)
         for edit in solution.edits:
             if code is None or not solution.needs(edit) <= earned[name]:
                 continue
@@ -614,8 +282,8 @@ def _find_candidates(
                 continue
             if found := _find_own(code, solution, edit):
                 is_given = all(map(solution.is_given, edit.old))
-                texts = [s.text if _blocks(s.node) else code.show(s.node) for s in found]
-                if _is_short(theirs := "\n".join(texts)):
+                texts = [s.text if blocks_of(s.node) else code.show(s.node) for s in found]
+                if is_short(theirs := "\n".join(texts)):
                     yield _Candidate(edit, theirs, _where(found), is_given)
 
 
@@ -631,7 +299,7 @@ def _draw(candidates: Sequence[_Candidate], generator: np.random.Generator) -> d
     return {c: (waits[c.edit.part], i) for c, i in zip(candidates, order, strict=True)}
 
 
-def _overlap(candidate: _Candidate, chosen: Collection[_Edit]) -> tuple[bool, bool, int]:
+def _overlap(candidate: _Candidate, chosen: Collection[Edit]) -> tuple[bool, bool, int]:
     """Returns what makes a mutant a worse choice beside those that are chosen."""
     edit = candidate.edit
     parts = set().union(*(other.parts for other in chosen))
@@ -644,7 +312,7 @@ def _is_earned(check: Check) -> bool:
     return check.passed and check.maximum > 0
 
 
-def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]:
+def _find_own(code: Code, solution: Solution, edit: Edit) -> list[Statement]:
     """Returns the student's statements that an edit would replace, or nothing if it does not fit.
 
     Args:
@@ -652,7 +320,7 @@ def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]
         solution: the solution.
         edit: what the mutant changes in it.
     """
-    found: set[_Statement] = set()
+    found: set[Statement] = set()
     for old in edit.old:
         own = _counterparts(code, solution, old)
         if not own:
@@ -672,10 +340,10 @@ def _find_own(code: _Code, solution: _Solution, edit: _Edit) -> list[_Statement]
     return in_order
 
 
-def _counterparts(code: _Code, solution: _Solution, old: _Statement) -> list[_Statement]:
+def _counterparts(code: Code, solution: Solution, old: Statement) -> list[Statement]:
     """Returns the student's statements that do what a statement of the solution does."""
     if solution.is_given(old):
-        return [s for s in code.statements if _told(s) == _told(old)]
+        return [s for s in code.statements if s.identity == old.identity]
     own = [s for s in code.statements if s.touches & old.touches and not solution.is_given(s)]
     own = [s for s in own if s.scope == old.scope] or own
     # `value_loss = 0` only begins what other statements do.
@@ -688,7 +356,7 @@ def _is_constant(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
 
 
-def _add_helpers(found: set[_Statement], code: _Code, solution: _Solution) -> None:
+def _add_helpers(found: set[Statement], code: Code, solution: Solution) -> None:
     """Adds the statements that define names of the student's own which the others read."""
     while len(found) <= MAX_STATEMENTS:
         names = frozenset().union(*(s.reads for s in found)) - solution.code.assigned
@@ -699,14 +367,14 @@ def _add_helpers(found: set[_Statement], code: _Code, solution: _Solution) -> No
             if s not in found
             and s.touches & names
             and s.scope in scopes
-            and not (solution.is_given(s) or _blocks(s.node))
+            and not (solution.is_given(s) or blocks_of(s.node))
         ]
         if not helpers:
             break
         found.update(helpers)
 
 
-def _where(statements: Sequence[_Statement]) -> str:
+def _where(statements: Sequence[Statement]) -> str:
     *others, last = map(str, sorted({s.node.lineno for s in statements}))
     return f"lines {', '.join(others)} and {last}" if others else f"line {last}"
 
