@@ -105,6 +105,10 @@ lab: $(VENV)/.lab $(VENV)/.runtime-$(TRACK) ## open the student notebook in Jupy
 release: $(VENV)/.grading ## cut the student notebooks out of the solutions
 	$(RUN) -m grading release
 
+.PHONY: publish
+publish: $(VENV)/.grading ## commit all that students get in a clone of their repository [REPOSITORY=owner/name]
+	$(RUN) -m grading publish "$(REPOSITORY)"
+
 .PHONY: figures
 figures: $(VENV)/.runtime-tensorflow ## draw the notebooks' figures
 	$(RUN) solutions/draw_figures.py

@@ -9,8 +9,10 @@ An *environment step* is one action in one game: a rollout of n columns holds (n
 """
 
 import contextlib
+import io
 import math
 import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +21,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from checkpoints import Checkpoints
 from env_pool import EnvPool, reset_memory
+from learners import Arrays, find_learner
 
 Rollout = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,6 +36,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 120
 PLOTTING_SHARE = 0.015  # at most this share of the time goes into plots, on slow machines too
 MAX_SNAPSHOTS = 50  # bounds the memory they take where the agent is evaluated very often
 EXPLODED_LOSS = 1e12  # the square of a million points: no game earns that many
+NUMBERS = "{n_fmt} of {total_fmt} rollouts in {elapsed}{postfix}"  # beside the progress bar
 MEASURED = ("iteration", "entropy", "value_loss", "gradient_norm")
 
 
@@ -55,8 +61,8 @@ class TrainingRun:
         optimizer: Its optimizer, from Keras or PyTorch.
         pool: The games it learns from.
         folder: Folder for checkpoints, made when the first one is written.
-        max_gradient_norm: The compiled step clips gradients to this global norm (Pascanu et al.,
-            2013, arXiv:1211.5063); None leaves them alone.
+        max_gradient_norm: The compiled step clips gradients to this global norm; None leaves them
+            alone. See `learners.Learner`.
         tensorboard_folder: Folder for a TensorBoard log; None writes none.
 
     Attributes:
@@ -89,17 +95,22 @@ class TrainingRun:
         self.best_score = -math.inf
         self._agent = agent
         self._pool = pool
-        self._framework = _framework_of(agent, optimizer, max_gradient_norm)
-        self._file = Path(folder) / "kungfu.npz"
-        self._best_file = Path(folder) / "kungfu-best.npz"
-        self._owns_files = False
+        self._learner = find_learner(agent, optimizer, max_gradient_norm)
+        self._checkpoints = Checkpoints(folder)
+        self._best: Arrays | None = None  # in memory, too: the folder may be out of reach
+        self._unwritten: set[Path] = set()  # files that could not be written
         self._saved_at = time.monotonic()
         self._losses: deque[float] = deque(maxlen=5)
         self._n_ignored_games = 0  # the pool's first games, which a replaced agent played
         self._n_ticks = 0  # ticks learnt from since this run was made
-        self._snapshots: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=MAX_SNAPSHOTS)
+        self._snapshots: deque[tuple[int, Arrays]] = deque(maxlen=MAX_SNAPSHOTS)
         self._bar = tqdm(disable=True)
         self._tensorboard = _tensorboard_writer(tensorboard_folder) if tensorboard_folder else None
+        if self._checkpoints.is_left_over:
+            _say(
+                f"There is a checkpoint in {self._checkpoints.folder}, of an agent that has "
+                "trained before. To go on with that one, run: run.restore()"
+            )
 
     def compiled(
         self, train_on_rollout: Callable[..., Any], *, xla: bool = False
@@ -114,8 +125,11 @@ class TrainingRun:
                 compiled, it runs as it is and a printed line says why.
             xla: Let XLA fuse the many small operations. Worth its seconds of compile time when
                 few games are played.
+
+        Raises:
+            RuntimeError: By the training step, if many steps have not changed any weight.
         """
-        return self._framework.compiled(train_on_rollout, xla)
+        return self._learner.compiled(train_on_rollout, xla)
 
     @contextlib.contextmanager
     def progress(self, max_iterations: int, max_minutes: float) -> Iterator[Iterator[int]]:
@@ -134,40 +148,46 @@ class TrainingRun:
             RuntimeError: If the loop does not call `record` once in every iteration.
         """
         started, n_before = time.monotonic(), self.n_env_steps
+        ended = ""
 
         def iterations() -> Iterator[int]:
+            nonlocal ended
             while self.n_iterations < max_iterations:
                 seconds = time.monotonic() - started
                 if seconds >= 60 * max_minutes:
+                    ended = f"This was the limit of {max_minutes:g} minutes. "
                     return
                 rate = (self.n_env_steps - n_before) / max(seconds, 1e-9)
-                self._bar.set_postfix_str(f"{rate:,.0f} steps/s{self._recent()}", refresh=False)
+                self._bar.set_postfix_str(f"{rate:,.0f} steps/s, {self._score()}", refresh=False)
                 number = self.n_iterations + 1
                 yield number
                 if self.n_iterations != number:
                     raise RuntimeError("call record once in every iteration of the loop")
+            ended = f"This was the limit of {max_iterations:,} rollouts. "
 
-        self._bar = tqdm(
-            total=max_iterations,
-            initial=self.n_iterations,
-            mininterval=1,
-            file=sys.stdout,
-            bar_format="{l_bar}{bar}| {n_fmt} of {total_fmt} rollouts in {elapsed}{postfix}",
-        )
+        self._bar = _progress_bar(total=max_iterations, initial=self.n_iterations)
         try:
             yield iterations()
         except TrainingDivergedError:
             raise
         except KeyboardInterrupt:
-            self.save()
+            self._save_or_say_why_not()
+            ended = "Interrupted. "
         except BaseException:
-            self.save()
+            self._save_or_say_why_not()
             raise
         else:
-            self.save()
+            self._save_or_say_why_not()
         finally:
             self._bar.close()
-        print(f"{self.n_iterations:,} rollouts, {self.n_env_steps:,} steps so far{self._recent()}.")
+        counts = f"{self.n_iterations:,} rollouts, {self.n_env_steps:,} steps so far"
+        _say(f"{ended}{counts}, {self._score()}.")
+        if not self._unwritten:
+            _say(
+                f"All is saved in {self._checkpoints.folder}: what this agent has learnt, and the "
+                "best agent so far. To train on, run this cell again; after a restart of the "
+                "kernel, run the cells above, then run.restore()."
+            )
 
     def record(self, loss: Any, rollout: Rollout) -> None:
         """Count a rollout that was learnt from, and write a checkpoint if the last one is old.
@@ -189,7 +209,7 @@ class TrainingRun:
         self._n_ticks += n_columns - 1
         self._bar.update()
         if time.monotonic() > self._saved_at + SECONDS_BETWEEN_CHECKPOINTS:
-            self.save()
+            self._save_or_say_why_not()
 
     def measure(self, rollout: Rollout, prev_memory_states: Sequence[Any], gamma: float) -> None:
         """Add the current entropy, value loss and gradient norm to the history.
@@ -200,7 +220,7 @@ class TrainingRun:
             gamma: Discount per tick.
         """
         entropy, value_loss = measure_rollout(self._agent, rollout, prev_memory_states, gamma)
-        measured = (entropy, value_loss, self._framework.gradient_norm())
+        measured = (entropy, value_loss, self._learner.gradient_norm())
         self.history["iteration"].append(self.n_iterations)
         for name, number in zip(MEASURED[1:], measured, strict=True):
             self.history[name].append(number)
@@ -224,7 +244,7 @@ class TrainingRun:
             The mean points of those games. NaN until that many have ended, since the first to end
             are those that went wrong.
         """
-        self._snapshots.append((self._n_ticks, self._framework.agent_arrays()))
+        self._snapshots.append((self._n_ticks, self._learner.agent_arrays()))
         returns = self._pool.episode_returns[self._n_ignored_games :][-n_games:]
         if len(returns) < n_games:
             self._add_score(math.nan, {})
@@ -232,7 +252,7 @@ class TrainingRun:
         score = float(np.mean(returns))
         self._add_score(score, self._average_agent(n_games))
         if score < go_back_below * self.best_score:
-            tqdm.write("The latest games went much worse than the best ones.")
+            _say("The latest games went much worse than the best ones.")
             self.restore_best()
         return score
 
@@ -242,7 +262,7 @@ class TrainingRun:
         Args:
             score: Mean points of several whole games: one lucky game does not make a good agent.
         """
-        self._add_score(float(score), self._framework.agent_arrays())
+        self._add_score(float(score), self._learner.agent_arrays())
 
     def _average_agent(self, n_games: int) -> dict[str, np.ndarray]:
         """Average the snapshots that played the last `n_games` games, and drop older ones.
@@ -264,29 +284,64 @@ class TrainingRun:
         self.rewards_history.append(score)
         self._log("score", score)
         if score > self.best_score:
-            self.best_score = score
-            self._write(self._best_file, agent_arrays)
+            self._keep_as_best(score, agent_arrays)
+
+    def _keep_as_best(self, score: float, agent_arrays: Arrays) -> None:
+        self.best_score, self._best = score, agent_arrays
+        self._write_or_say_why_not(self._checkpoints.best, agent_arrays)
 
     def save(self) -> None:
         """Write the agent, the optimizer, the history and the random state to the checkpoint.
 
         Raises:
+            OSError: If it cannot be written; the checkpoint that was there is whole.
             TrainingDivergedError: If the agent's weights are not finite. Nothing is written then.
         """
-        arrays = self._framework.agent_arrays()
+        arrays = self._state()
+        if self._checkpoints.best in self._unwritten:
+            self._write(self._checkpoints.best, self._best)
+        self._write(self._checkpoints.latest, arrays)
+
+    def _state(self) -> dict[str, Any]:
+        arrays = self._learner.agent_arrays()
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise TrainingDivergedError("the agent's weights are no longer finite numbers")
-        arrays |= self._framework.other_arrays()
+        arrays |= self._learner.other_arrays()
         arrays |= {f"history_{name}": np.array(self.history[name]) for name in MEASURED}
         arrays |= {f"random_{i}": part for i, part in enumerate(np.random.get_state())}
-        arrays |= {
+        return arrays | {
             "n_iterations": self.n_iterations,
             "n_steps": self.n_env_steps,
             "rewards_history": np.array(self.rewards_history),
             "best_score": self.best_score,
         }
-        self._write(self._file, arrays)
+
+    def _write(self, path: Path, arrays: dict[str, Any]) -> None:
         self._saved_at = time.monotonic()
+        self._checkpoints.write(path, arrays)
+        self._unwritten.discard(path)
+
+    def _save_or_say_why_not(self) -> None:
+        """Save, but let training go on if the folder is out of reach: it may come back."""
+        arrays = self._state()
+        if self._checkpoints.best in self._unwritten:
+            self._write_or_say_why_not(self._checkpoints.best, self._best)
+        self._write_or_say_why_not(self._checkpoints.latest, arrays)
+
+    def _write_or_say_why_not(self, path: Path, arrays: dict[str, Any]) -> None:
+        was_unwritten = path in self._unwritten
+        try:
+            self._write(path, arrays)
+        except OSError as error:
+            self._unwritten.add(path)
+            _say(
+                f"{path} could not be written ({error}). Training goes on, but this is not saved. "
+                f"The next try is in {SECONDS_BETWEEN_CHECKPOINTS} seconds; run.save() tries at "
+                "once."
+            )
+        else:
+            if was_unwritten:
+                _say(f"{path} is written again.")
 
     def restore(self) -> None:
         """Continue where the checkpoint left off. Games that the pool has begun do not count.
@@ -295,8 +350,8 @@ class TrainingRun:
             FileNotFoundError: If there is no checkpoint.
             ValueError: If it belongs to a different agent or optimizer. Nothing is changed then.
         """
-        arrays = _read(self._file)
-        self._framework.restore(arrays)
+        arrays = self._checkpoints.read_latest()
+        self._learner.restore(arrays)
         self._forget_replaced_agent()
         for name in MEASURED:
             self.history[name][:] = arrays[f"history_{name}"].tolist()
@@ -305,7 +360,9 @@ class TrainingRun:
         self.n_env_steps = int(arrays["n_steps"])
         self.best_score = float(arrays["best_score"])
         np.random.set_state([arrays[f"random_{i}"][()] for i in range(5)])
-        self._owns_files = True
+        self._best = None
+        self._unwritten.clear()
+        self._checkpoints.resume()
         print(f"Restored: {self.n_iterations:,} rollouts, {self.n_env_steps:,} steps.")
 
     def restore_best(self) -> None:
@@ -317,10 +374,52 @@ class TrainingRun:
         if self.best_score == -math.inf:
             print("No best agent was kept so far: this one stays as it is.")
             return
-        self._framework.restore_agent(_read(self._best_file))
+        self._become(self._best_arrays())
+        _say(f"Back to the best agent so far: it scored {self.best_score:,.0f}.")
+
+    def restore_better(self, play: Callable[[], Sequence[float]]) -> None:
+        """Give the agent the weights of the better one: the best that was kept, or the latest.
+
+        The score of the best was the highest of many, so luck had a part in it; and who trains on,
+        or resumes, may have a better agent before any score says so. So both play fresh games. The
+        better one is kept as the best.
+
+        Args:
+            play: Plays several whole games with the agent as it is and returns their points.
+
+        Raises:
+            RuntimeError: If there is only a checkpoint of an earlier run, to be restored first.
+            ValueError: If the best weights belong to a different agent. Nothing is changed then.
+        """
+        if self.n_iterations == 0 and self._checkpoints.is_left_over:
+            raise RuntimeError(
+                "this agent has learnt nothing yet, but there is a checkpoint in "
+                f"{self._checkpoints.folder}: run.restore() goes on with that one"
+            )
+        if self.best_score == -math.inf:
+            print("Training has scored no agent so far: this one plays as it is.")
+            return
+        latest, best = self._learner.agent_arrays(), self._best_arrays()
+        if _are_equal(latest, best):
+            return
+        print("The latest agent and the best one that was kept play fresh games:", end=" ")
+        latest_score = float(np.mean(play()))
+        self._become(best)
+        best_score = float(np.mean(play()))
+        print(f"{latest_score:,.0f} and {best_score:,.0f} points.", end=" ")
+        if latest_score > best_score:
+            self._become(latest)
+            self._keep_as_best(latest_score, latest)
+            print("The latest stays.")
+        else:
+            print("The best one stays.")
+
+    def _best_arrays(self) -> Arrays:
+        return self._checkpoints.read_best() if self._best is None else self._best
+
+    def _become(self, agent_arrays: Arrays) -> None:
+        self._learner.restore_agent(agent_arrays)
         self._forget_replaced_agent()
-        # print would write into the progress bar's line.
-        tqdm.write(f"Back to the best agent so far: it scored {self.best_score:,.0f}.")
 
     def _forget_replaced_agent(self) -> None:
         """Drop its snapshots; ignore its games, including those it has begun."""
@@ -328,27 +427,13 @@ class TrainingRun:
         n_begun = len(self._pool.prev_observations)
         self._n_ignored_games = len(self._pool.episode_returns) + n_begun
 
-    def _write(self, path: Path, arrays: dict[str, Any]) -> None:
-        if not self._owns_files:
-            self._move_old_files_aside()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(path)  # the old file stays until the new one is complete
-
-    def _move_old_files_aside(self) -> None:
-        """Keep the files of an earlier run that was not restored: it may still be needed."""
-        stamp = time.strftime("%Y-%m-%d-%H%M%S")
-        for path in filter(Path.exists, (self._file, self._best_file)):
-            aside = path.with_stem(f"{path.stem}-until-{stamp}")
-            path.replace(aside)
-            print(f"There was a checkpoint of an earlier run. It is now {aside}.")
-        self._owns_files = True
-
-    def _recent(self) -> str:
-        returns = self._pool.episode_returns[-20:]
-        return f", last {len(returns)} training games {np.mean(returns):,.0f}" if returns else ""
+    def _score(self) -> str:
+        """The last point in the plot of scores, in words."""
+        score = self.rewards_history[-1] if self.rewards_history else math.nan
+        if math.isfinite(score):
+            return f"latest games {score:,.0f}"
+        n_ended = len(self._pool.episode_returns)
+        return "1 game has ended" if n_ended == 1 else f"{n_ended} games have ended"
 
     def _log(self, name: str, number: float) -> None:
         if self._tensorboard is not None:
@@ -360,13 +445,13 @@ class TrainingRun:
         lines = [
             f"The loss of rollout {self.n_iterations + 1:,} is {loss:g}.",
             f"The losses before it: {', '.join(f'{earlier:g}' for earlier in earlier_losses)}",
-            f"Norm of the last gradient: {self._framework.gradient_norm():g}",
+            f"Norm of the last gradient: {self._learner.gradient_norm():g}",
             f"Rewards: from {rewards.min():g} to {rewards.max():g}",
             f"Observations: from {observations.min():g} to {observations.max():g}",
         ]
         lines += [
             f"{name} of the agent is no longer finite"
-            for name, array in self._framework.agent_arrays().items()
+            for name, array in self._learner.agent_arrays().items()
             if not np.isfinite(array).all()
         ]
         lines += [
@@ -410,6 +495,34 @@ def measure_rollout(
     return float(np.mean(entropies)), float(np.mean((targets - values[:, :-1]) ** 2))
 
 
+class _NotebookBar(tqdm):
+    """A bar with a place of its own in a cell's output.
+
+    What is printed or drawn meanwhile would cut a bar of plain text in two.
+    """
+
+    def __init__(self, **options: Any):
+        self._handle = None
+        super().__init__(file=io.StringIO(), **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        text = str(self) if msg is None else msg
+        numbers = self.format_meter(**self.format_dict | {"bar_format": NUMBERS})
+        bar = f'<progress value="{self.n}" max="{self.total}" style="width: 40%"></progress>'
+        content = {"text/plain": text, "text/html": f"<div>{bar} {numbers}</div>"}
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
+
+
+def _progress_bar(total: int, initial: int) -> tqdm:
+    options = {"total": total, "initial": initial, "mininterval": 1}
+    if hasattr(get_ipython(), "kernel"):
+        return _NotebookBar(bar_format=f"{{l_bar}}{{bar}}| {NUMBERS}", **options)
+    return tqdm(file=sys.stdout, bar_format=f"{{l_bar}}{{bar}}| {NUMBERS}", **options)
+
+
 class LivePlot:
     """A figure that is redrawn in place, without flicker, and not too often.
 
@@ -437,169 +550,14 @@ class LivePlot:
         self._not_before = now + (now - started) / PLOTTING_SHARE
 
 
-# --------------------------------------------------------------------------------- the frameworks
+def _say(text: str) -> None:
+    """Print a text in lines that break between words; notebooks break them anywhere."""
+    lines = textwrap.fill(text, 80, break_long_words=False, break_on_hyphens=False)
+    tqdm.write(lines)  # print would write into a progress bar's line
 
 
-class _TensorFlow:
-    """What a run needs from TensorFlow: graphs, variables as arrays, the gradient's norm."""
-
-    def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
-        self._tf = sys.modules["tensorflow"]
-        self._agent = agent
-        self._optimizer = optimizer
-        self._max_norm = max_gradient_norm
-        self._norm = self._tf.Variable(math.nan, trainable=False)
-        if not optimizer.built:  # a graph can use an optimizer's variables, but not create them
-            optimizer.build(agent.trainable_variables)
-
-    def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-        function = None
-
-        def step(*arguments: Any) -> Any:
-            nonlocal function
-            with self._gradients_clipped():
-                if function is None:
-                    function = self._tf.function(train_on_rollout, jit_compile=xla)
-                    try:
-                        function.get_concrete_function(*arguments)
-                    except Exception as error:
-                        reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
-                        print(f"Training runs uncompiled, which is slower: {reason}")
-                        function = train_on_rollout
-                return function(*arguments)
-
-        return step
-
-    @contextlib.contextmanager
-    def _gradients_clipped(self) -> Iterator[None]:
-        optimizer, tf = self._optimizer, self._tf
-        apply = optimizer.apply
-
-        def clip_and_apply(grads: Sequence[Any], *arguments: Any, **options: Any) -> Any:
-            self._norm.assign(tf.linalg.global_norm(grads))
-            if self._max_norm is not None:
-                grads, _ = tf.clip_by_global_norm(grads, self._max_norm, use_norm=self._norm)
-            return apply(grads, *arguments, **options)
-
-        optimizer.apply = clip_and_apply
-        try:
-            yield
-        finally:
-            del optimizer.apply
-
-    def gradient_norm(self) -> float:
-        return float(self._norm)
-
-    def agent_arrays(self) -> dict[str, np.ndarray]:
-        return {name: variable.numpy() for name, variable in self._agent_variables().items()}
-
-    def other_arrays(self) -> dict[str, np.ndarray]:
-        return {name: variable.numpy() for name, variable in self._optimizer_variables().items()}
-
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        _assign(self._agent_variables() | self._optimizer_variables(), arrays)
-
-    def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
-        _assign(self._agent_variables(), arrays)
-
-    def _agent_variables(self) -> dict[str, Any]:
-        return {f"agent_{i}": v for i, v in enumerate(self._agent.trainable_variables)}
-
-    def _optimizer_variables(self) -> dict[str, Any]:
-        # The learning rate is a setting: a new one must survive a restored checkpoint.
-        rate = getattr(self._optimizer, "_learning_rate", None)
-        variables = (variable for variable in self._optimizer.variables if variable is not rate)
-        return {f"optimizer_{i}": variable for i, variable in enumerate(variables)}
-
-
-class _PyTorch:
-    """What a run needs from PyTorch: tensors as arrays, the gradient's norm. No compiling."""
-
-    def __init__(self, agent: Any, optimizer: Any, max_gradient_norm: float | None):
-        self._torch = sys.modules["torch"]
-        self._agent = agent
-        self._optimizer = optimizer
-        self._max_norm = math.inf if max_gradient_norm is None else max_gradient_norm
-        self._norm = math.nan
-
-    def compiled(self, train_on_rollout: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-        def step(*arguments: Any) -> Any:
-            clipping = self._optimizer.register_step_pre_hook(self._clip_gradients)
-            try:
-                return train_on_rollout(*arguments)
-            finally:
-                clipping.remove()
-
-        return step
-
-    def _clip_gradients(self, *_: Any) -> None:
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        self._norm = self._torch.nn.utils.clip_grad_norm_(parameters, self._max_norm)
-
-    def gradient_norm(self) -> float:
-        return float(self._norm)
-
-    def agent_arrays(self) -> dict[str, np.ndarray]:
-        state = self._agent.state_dict()
-        return {f"agent_{name}": tensor.cpu().numpy().copy() for name, tensor in state.items()}
-
-    def other_arrays(self) -> dict[str, np.ndarray]:
-        arrays = {"random_torch": self._torch.get_rng_state().numpy().copy()}
-        for i, state in self._optimizer.state_dict()["state"].items():
-            arrays |= {
-                f"optimizer_{i}_{name}": self._torch.as_tensor(part).cpu().numpy().copy()
-                for name, part in state.items()
-            }
-        return arrays
-
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self.restore_agent(arrays)
-        states: dict[int, dict[str, Any]] = {}
-        for key, array in arrays.items():
-            if key.startswith("optimizer_"):
-                _, i, name = key.split("_", 2)
-                states.setdefault(int(i), {})[name] = self._torch.as_tensor(array)
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
-        self._torch.set_rng_state(self._torch.as_tensor(arrays["random_torch"]))
-
-    def restore_agent(self, arrays: dict[str, np.ndarray]) -> None:
-        own = self.agent_arrays()
-        _check_shapes(arrays, own)
-        state = {name.removeprefix("agent_"): self._torch.as_tensor(arrays[name]) for name in own}
-        self._agent.load_state_dict(state)
-
-
-def _framework_of(
-    agent: Any, optimizer: Any, max_gradient_norm: float | None
-) -> _TensorFlow | _PyTorch:
-    origins = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
-    if "keras" in origins:
-        return _TensorFlow(agent, optimizer, max_gradient_norm)
-    if "torch" in origins:
-        return _PyTorch(agent, optimizer, max_gradient_norm)
-    raise TypeError(f"optimizer must come from keras.optimizers or torch.optim, got {optimizer!r}")
-
-
-def _assign(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    _check_shapes(arrays, variables)
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
-def _check_shapes(arrays: dict[str, np.ndarray], expected: dict[str, Any]) -> None:
-    for name, array in expected.items():
-        shape, found = tuple(array.shape), arrays[name].shape if name in arrays else "none"
-        if found != shape:
-            raise ValueError(
-                "the checkpoint belongs to a different agent or optimizer: "
-                f"{name} must have the shape {shape}, found {found}"
-            )
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as file:
-        return dict(file)
+def _are_equal(first: Arrays, second: Arrays) -> bool:
+    return all(np.array_equal(array, second.get(name)) for name, array in first.items())
 
 
 def _tensorboard_writer(folder: str | Path) -> Any:

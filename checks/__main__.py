@@ -1,5 +1,10 @@
 import sys
 
-from checks.whole import main
+from checks import handing_in, whole
+from checks.notebook import print_in_any_encoding
 
-sys.exit(main(sys.argv[1:]))
+print_in_any_encoding()
+arguments = sys.argv[1:]
+if arguments[:1] == ["hand-in"]:
+    sys.exit(handing_in.main(arguments[1:]))
+sys.exit(whole.main(arguments))

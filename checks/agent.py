@@ -15,8 +15,9 @@ import numpy as np
 from checks.arrays import is_close
 from checks.frameworks import find_adapter
 from checks.measuring import draw_agent_inputs, make_running_agent, measure_agent, no_trace
-from checks.notebook import Sheet, describe_error, enumerate_names, require
+from checks.notebook import describe_error, enumerate_names
 from checks.points import POINTS
+from checks.sheet import Sheet, require
 from checks.unfinished import Unfinished
 
 SAME = 1e-4  # relative: a result that moves less does not depend on what was changed
@@ -92,6 +93,8 @@ def _check_agent(framework: ModuleType, namespace: dict[str, Any], sheet: Sheet)
     if problem := why_unmeasured(measured):
         sheet.add("forward runs", problem)
         return
+    if problem := precision_problem(measured, framework.PRECISION):
+        sheet.fail("the agent computes in float32", problem)  # right, but nothing else would run
     for part in (part for part in POINTS["agent"] if part not in told):
         for title, problem in judge_lines(part, measured):
             sheet.add(title, problem, part=part)
@@ -120,6 +123,25 @@ def why_unmeasured(measured: Measured) -> str:
             return measured.errors[name]
     is_there = "base/logits" in measured and "base/value" in measured
     return "" if is_there else "nothing was measured"
+
+
+def precision_problem(measured: Measured, setting: str) -> str:
+    """Says which outputs are not float32, and by which setting they will be, "" if all are.
+
+    Args:
+        measured: what was measured.
+        setting: in code; "" where a framework computes with different types side by side.
+    """
+    names = [output for output in NAMES if f"base/{output}" in measured]
+    kinds = {NAMES[output]: measured[f"base/{output}"].dtype.name for output in names}
+    others = {name: kind for name, kind in kinds.items() if kind != "float32"}
+    if not others or not setting:
+        return ""
+    found = " and ".join(dict.fromkeys(others.values()))
+    return (
+        f"{enumerate_names([*others])} {'is' if len(others) == 1 else 'are'} {found}, but games "
+        f"and loss are float32, and the two do not mix. Run `{setting}` before you make an agent"
+    )
 
 
 def part_problem(part: str, measured: Measured) -> str:

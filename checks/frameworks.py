@@ -5,7 +5,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from checks.notebook import CheckFailed
+from checks.sheet import CheckFailed
 
 PACKAGES = {"tensorflow": {"tensorflow", "keras"}, "pytorch": {"torch"}}
 

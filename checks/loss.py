@@ -23,8 +23,9 @@ from checks.measuring import (
     finish_loss,
     measure_loss,
 )
-from checks.notebook import Sheet, describe_error, require
+from checks.notebook import describe_error
 from checks.parts import AgentBypassed
+from checks.sheet import Sheet, require
 from checks.terms import (
     TERMS,
     UNANCHORED,

@@ -1,21 +1,22 @@
-"""What a check shows in a notebook: its table, errors at the student's own line, open gaps."""
+"""What a notebook says in plain words: errors at the student's own line, and open gaps.
+
+Also which of its cells are slow.
+"""
 
 import ast
+import codecs
 import contextlib
 import importlib
-import json
+import io
 import os
 import re
+import sys
 import traceback
+import unicodedata
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from checks.points import POINTS
 
 GAP = "<YOUR CODE"
-RECORD = "CHECKS_RECORD"  # the environment variable with the file that results go to
 
 # What a framework's own error means, by a part of its message.
 EXPLANATIONS = {
@@ -29,6 +30,8 @@ EXPLANATIONS = {
     "its own operations",
     "NumPy array conversion": "NumPy cannot work on tensors while TensorFlow compiles: use its own "
     "operations",
+    "and bias type (": "a layer's input and its weights are numbers of different types: what the "
+    "games give is float32, and so are weights unless they are told otherwise",
     "Can't call numpy() on Tensor that requires grad": "NumPy keeps no gradients: .detach() first "
     "where none are needed, and PyTorch's own operations where they are",
 }
@@ -68,8 +71,13 @@ SHAPES = tuple(
 )
 MAX_NAMES = 3  # of variables in a message
 MAX_MESSAGE = 5000  # characters of a message that are read
-# The files of cells: in a notebook, in IPython, and where a cell is run by itself.
-CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]|^<ipython-input-|^<cell ")
+# The files of cells: in a notebook, in Colab, in IPython, and where a cell is run by itself.
+CELL = re.compile(
+    r"[/\\]ipykernel_\d+[/\\]|[/\\]ipython-input-[\d-]+\.py$|^<ipython-input-|^<cell "
+)
+SLOW = re.compile(r"#+\s*Slow\s*:")
+# What is printed where an encoding lacks a character and it is not made of others.
+INSTEAD = {"✓": "+", "✗": "x", "·": "*", "×": "x", "−": "-", "→": "->", "≠": "!=", "’": "'"}
 
 
 class PlainError(Exception):
@@ -79,98 +87,50 @@ class PlainError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-class CheckFailed(PlainError):  # noqa: N818 - reads as a verdict, not as an accident
-    """At least one property of an exercise does not hold."""
-
-
 class OpenGaps(PlainError):  # noqa: N818
     """A cell was run while some of its gaps were still to be filled."""
 
 
-class Sheet:
-    """The lines of one check: a property each, passed or not and why.
+def is_slow(source: str) -> bool:
+    """Says whether a cell is marked `# Slow:`, so that nobody runs it without need.
 
-    Args:
-        title: the heading.
-        exercise: the exercise in `points.POINTS` whose parts the lines belong to, "" for none.
+    Magics, other comments and blank lines may stand above the mark, but no Python.
     """
-
-    def __init__(self, title: str, exercise: str = ""):
-        self.title, self.exercise = title, exercise
-        self.failures: list[str] = []
-        self.lines: list[str] = []
-        self.remarks: list[str] = []
-        self._problems: dict[str, list[str]] = {}  # of each part that has lines; "" for all parts
-
-    def add(self, title: str, problem: str = "", note: str = "", part: str = "") -> bool:
-        """Adds a line; returns whether the property holds.
-
-        Args:
-            title: the property.
-            problem: why it does not hold, "" if it does.
-            note: more about a property that holds.
-            part: the part of the exercise that the line belongs to. A line without one belongs to
-                all parts: if it fails, nothing could be checked.
-        """
-        if part and part not in POINTS[self.exercise]:
-            raise ValueError(f"{self.exercise} has the parts {[*POINTS[self.exercise]]}, no {part}")
-        problems = self._problems.setdefault(part, [])
-        if problem:
-            problems.append(f"{title}: {problem}")
-            self.failures.append(f"  ✗ {problems[-1]}")
-            self.lines.append(self.failures[-1])
-        else:
-            self.lines.append(f"  ✓ {title}" + (f" ({note})" if note else ""))
-        return not problem
-
-    def fail(self, title: str, problem: str, *parts: str) -> None:
-        """Adds a line that fails, and with it some parts of the exercise, or none."""
-        self.failures.append(f"  ✗ {title}: {problem}")
-        self.lines.append(self.failures[-1])
-        for part in parts:
-            self._problems.setdefault(part, []).append(f"{title}: {problem}")
-
-    def remark(self, title: str, words: str) -> None:
-        """Adds advice, which costs nothing."""
-        self.remarks.append(f"  ! {title}: {words}")
-
-    def parts(self) -> dict[str, str]:
-        """Returns for each part of the exercise why it fails, "" if it passes."""
-        return {part: self._problem_of(part) for part in POINTS.get(self.exercise, ())}
-
-    def _problem_of(self, part: str) -> str:
-        problems = [*self._problems.get(part, ()), *self._problems.get("", ())]
-        is_checked = part in self._problems or not any(self._problems)
-        if problems or (is_checked and self._problems):
-            return problems[0] if problems else ""
-        first = self.failures[0].removeprefix("  ✗ ") if self.failures else "it has no line"
-        return f"not checked: {first}"
-
-    def close(self) -> None:
-        """Prints the table; raises `CheckFailed` with the failed lines if there are any."""
-        self._record()
-        print(self.title, *self.lines, *self.remarks, sep="\n")
-        if self.failures:
-            count = len(self.failures)
-            head = f"{self.title}: {count} of {len(self.lines)} lines failed"
-            raise CheckFailed("\n".join([head, *self.failures]))
-        print(f"All {len(self.lines)} lines passed.")
-
-    def _record(self) -> None:
-        """Appends the parts to the file that `python -m checks` reads, if it runs the notebook."""
-        if self.exercise and (path := os.environ.get(RECORD)):
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"exercise": self.exercise, "parts": self.parts()}) + "\n")
+    for line in map(str.strip, source.removeprefix("\ufeff").splitlines()):
+        if SLOW.match(line):
+            return True
+        if line and line[0] not in "#%!":
+            return False
+    return False
 
 
-def require(namespace: dict[str, Any], sheet: Sheet, *names: str) -> None:
-    """Stops the check with a clear line if the notebook lacks something that it needs."""
-    for name in names:
-        if name not in namespace:
-            sheet.add(
-                f"{name} is there", "it is not defined: run its cell, gaps filled, before this"
-            )
-            sheet.close()
+def print_in_any_encoding() -> None:
+    """Makes printing replace what the encoding lacks, where it would fail.
+
+    What Windows prints into a file or to another program is in an encoding of some 200 characters.
+    """
+    codecs.register_error("readable", _readable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a kernel's are not, and take everything
+            stream.reconfigure(errors="readable")
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """Writes characters that cannot be encoded with others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(map(_in_ascii, lacking)), error.end
+
+
+def _in_ascii(character: str) -> str:
+    if character in INSTEAD:
+        return INSTEAD[character]
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK") and " LETTER " in name:
+        return name.rpartition(" ")[2].lower()  # π is pi
+    parts = [c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c)]
+    return "".join(parts) if "".join(parts).isascii() else "?"
 
 
 def prepare_notebook(name: str) -> None:
@@ -193,19 +153,27 @@ def prepare_notebook(name: str) -> None:
 
     shell = get_ipython()
     if shell is None:  # a script has no cells
+        print_in_any_encoding()
         return
     installed = shell.input_transformers_post  # speaks before the parser does
     installed[:] = [hook for hook in installed if hook.__name__ != _refuse_open_gaps.__name__]
     installed.append(_refuse_open_gaps)
 
 
-def _refuse_open_gaps(lines: list[str]) -> list[str]:
-    if not any(GAP in line for line in lines):
-        return lines
+def lines_with_gaps(lines: Sequence[str]) -> list[int]:
+    """Returns the numbers of a cell's lines, from 1, in which gaps are open."""
+    numbers = [number for number, line in enumerate(lines, 1) if GAP in line]
     with contextlib.suppress(SyntaxError):  # the words may stand in a comment or a string
-        ast.parse("".join(lines))
+        if numbers:
+            ast.parse("".join(lines))
+        return []
+    return numbers
+
+
+def _refuse_open_gaps(lines: list[str]) -> list[str]:
+    places = [f"  line {i}: {lines[i - 1].strip()}" for i in lines_with_gaps(lines)]
+    if not places:
         return lines
-    places = [f"  line {i}: {line.strip()}" for i, line in enumerate(lines, 1) if GAP in line]
     count = "1 gap is" if len(places) == 1 else f"{len(places)} gaps are"
     raise OpenGaps(
         f"{count} still open in this cell. Replace each <...> with your own code:\n"

@@ -8,7 +8,8 @@ import numpy as np
 
 from checks.frameworks import find_adapter
 from checks.measuring import descend, find_optimizer, find_stuck, no_trace
-from checks.notebook import Sheet, describe_error, enumerate_names, require
+from checks.notebook import describe_error, enumerate_names
+from checks.sheet import Sheet, require
 
 
 def check_optimizer(namespace: dict[str, Any]) -> None:

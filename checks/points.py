@@ -1,5 +1,7 @@
 """What every part of every exercise is about and worth, and playing."""
 
+import numpy as np
+
 PLAYING = "play"
 POINTS = {
     "agent": {
@@ -34,6 +36,7 @@ POINTS = {
 # The mean score that earns a share of the points for playing; in between, shares rise in straight
 # lines. Two buttons pressed blindly come close to 10,000, so that cannot be worth everything.
 PLAYING_SHARES = ((5_000, 0.0), (10_000, 0.5), (20_000, 1.0))
+N_GAMES = 20  # whose mean that is
 TITLES = {
     "agent": {
         "logits": "the actor's logits",
@@ -63,3 +66,9 @@ TITLES = {
     },
     "optimizer": {"descent": "an optimizer that goes downhill"},
 }
+
+
+def points_for_playing(mean_score: float) -> float:
+    """Returns what a mean score is worth, to a hundredth."""
+    scores, shares = zip(*PLAYING_SHARES, strict=True)
+    return round(POINTS[PLAYING][PLAYING] * float(np.interp(mean_score, scores, shares)), 2)

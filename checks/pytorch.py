@@ -25,6 +25,7 @@ OBS_SHAPE = (1, 42, 42)
 GRADIENTS_ADD_UP = True  # from one step to the next, unless they are cleared
 HOW_TO_STEP = "compute the gradients, then let opt take its step, in this order"
 WEIGHTS_OF_AGENT = "agent.parameters()"
+PRECISION = ""  # float64 and float32 go together
 LSTM_CELL = nn.LSTMCell
 
 
@@ -118,6 +119,22 @@ def play(agent: nn.Module, observations: np.ndarray) -> tuple:
         device = next(agent.parameters()).device
         _, (logits, value) = agent.forward(memory, to_tensor(observations).to(device))
         return memory, logits, value
+
+
+def make_ready(agent: nn.Module, obs_shape: Sequence[int]) -> None:
+    """Makes an agent behave as in play; its lazy layers get their weights."""
+    agent.eval()
+    agent.step(agent.get_initial_state(1), np.zeros((1, *obs_shape), np.float32))
+
+
+def weights_of(agent: nn.Module) -> list[torch.Tensor]:
+    """Returns the weights that are handed in, in the order of their file."""
+    return list(agent.state_dict().values())
+
+
+def assign(weight: torch.Tensor, array: np.ndarray) -> None:
+    """Sets one of these weights."""
+    weight.copy_(torch.as_tensor(array))  # converts to the weight's type
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from typing import Any
 
 from checks.frameworks import find_adapter
 from checks.measuring import find_optimizer
-from checks.notebook import Sheet, require
+from checks.sheet import Sheet, require
 
 
 def check_ready_to_train(namespace: dict[str, Any]) -> None:

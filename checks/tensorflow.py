@@ -27,6 +27,7 @@ HOW_TO_STEP = (
     "ask the tape for the gradients, then hand them and agent.trainable_variables to the optimizer"
 )
 WEIGHTS_OF_AGENT = "agent.trainable_variables"
+PRECISION = 'keras.config.set_dtype_policy("float32")'
 LSTM_CELL = keras.layers.LSTMCell
 
 
@@ -116,6 +117,21 @@ def play(agent: Any, observations: np.ndarray) -> tuple:
     memory = agent.get_initial_state(len(observations))
     _, (logits, value) = agent.forward(memory, to_tensor(observations))
     return memory, logits, value
+
+
+def make_ready(agent: Any, obs_shape: Sequence[int]) -> None:
+    """Makes an agent behave as in play; its layers get their weights."""
+    agent.forward(agent.get_initial_state(1), tf.zeros((1, *obs_shape)))
+
+
+def weights_of(agent: Any) -> list[keras.Variable]:
+    """Returns the weights that are handed in, in the order of their file."""
+    return list(agent.trainable_variables)
+
+
+def assign(weight: keras.Variable, array: np.ndarray) -> None:
+    """Sets one of these weights."""
+    weight.assign(array)
 
 
 def frozen(layer: Any) -> Callable:

@@ -14,7 +14,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from checks.notebook import PlainError, Sheet, describe_error
+from checks.notebook import PlainError, describe_error
+from checks.sheet import Sheet
 
 Result = TypeVar("Result")
 

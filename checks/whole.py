@@ -11,16 +11,19 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-from checks.notebook import RECORD, CheckFailed, OpenGaps
+from checks.notebook import OpenGaps, is_slow
 from checks.points import PLAYING, PLAYING_SHARES, POINTS, TITLES
+from checks.sheet import RECORD, CheckFailed
 from checks.unfinished import fill_gaps
 
 EXERCISES = {name: sum(parts.values()) for name, parts in POINTS.items() if name != PLAYING}
 KIT = Path(__file__).parent.parent  # where the helper files lie
+CELL_SECONDS = 300
+FILLED_BY_TRAINING = {"run", "rewards_history"}
 NO_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:grading")
-SLOW = "# Slow:"  # conftest.py leaves out such cells
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,12 @@ class Run:
     Attributes:
         failures: each cell's failure, "" where it ran.
         parts: for each exercise that was checked why each part fails, "" where it passes.
+        playing: what `handing_in` records of the games, None if it recorded nothing.
     """
 
     failures: list[str]
     parts: dict[str, dict[str, str]]
+    playing: dict[str, Any] | None = None
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +51,7 @@ def main(arguments: list[str]) -> int:
         Cells that fail for lack of what training or Colab provides do not count.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m checks NOTEBOOK", file=sys.stderr)
+        print("usage: python -m checks [hand-in] NOTEBOOK", file=sys.stderr)
         return 2
     try:
         sources = _code_of(Path(arguments[0]))
@@ -54,18 +59,23 @@ def main(arguments: list[str]) -> int:
         print(f"{arguments[0]} is not a notebook that can be read: {error}", file=sys.stderr)
         return 2
     print(f"Running the {len(sources)} code cells of {arguments[0]}, but for the slow ones …")
-    run = _run_cells([*sources, *_missing_checks(sources)])
+    run = run_cells([*sources, *missing_checks(sources)])
     if run is None:
         return 1
-    total = sum(_print_exercise(exercise, sources, run) for exercise in EXERCISES)
+    total = print_exercises(sources, run)
     print(f"{'total':<12}{total:>4} / {sum(EXERCISES.values())}")
     print(
         f"Playing adds up to {sum(POINTS[PLAYING].values())} points, for a mean of "
         f"{PLAYING_SHARES[-1][0]:,} in 20 games: the grader lets your agent play, with the weights "
         "that you hand in."
     )
-    others = _print_others(sources, run.failures)
+    others = print_others(sources, run.failures)
     return 1 if others or total < sum(EXERCISES.values()) else 0
+
+
+def print_exercises(sources: Sequence[str], run: Run) -> int:
+    """Prints the points of all exercises and their lost parts; returns the sum of the points."""
+    return sum(_print_exercise(exercise, sources, run) for exercise in EXERCISES)
 
 
 def _print_exercise(exercise: str, sources: Sequence[str], run: Run) -> int:
@@ -84,7 +94,7 @@ def _print_exercise(exercise: str, sources: Sequence[str], run: Run) -> int:
     return points
 
 
-def _print_others(sources: Sequence[str], failures: Sequence[str]) -> bool:
+def print_others(sources: Sequence[str], failures: Sequence[str]) -> bool:
     """Prints which cells of no exercise failed; returns whether any did that should not."""
     reasons = _excuses(sources, failures)
     own = "|".join(EXERCISES)
@@ -103,8 +113,8 @@ def _excuses(sources: Sequence[str], failures: Sequence[str]) -> list[str]:
     absent: set[str] = set()  # names that cells make which did not run
     reasons = []
     for source, failure in zip(sources, failures, strict=False):
-        reason = _what_is_absent(failure, absent) if failure else ""
-        if reason or source.lstrip().startswith(SLOW):
+        reason = _what_is_absent(source, failure, absent) if failure else ""
+        if reason or is_slow(source):
             absent |= _names_made_by(source)
         elif not failure:
             absent -= _names_made_by(source)
@@ -112,19 +122,32 @@ def _excuses(sources: Sequence[str], failures: Sequence[str]) -> list[str]:
     return reasons
 
 
-def _what_is_absent(failure: str, absent: set[str]) -> str:
+def _what_is_absent(source: str, failure: str, absent: set[str]) -> str:
     if re.match(r"ModuleNotFoundError: No module named '(google|google\.colab.*)'", failure):
         return "it needs Colab"
-    if failure.startswith("FileNotFoundError"):
+    if re.match(r"ModuleNotFoundError: .*tensorboard", failure, re.IGNORECASE):
+        return "it needs TensorBoard"  # where the notebook trained there may be one
+    if re.match(r"FileNotFoundError|.*\b(No such file|File not found)\b", failure):
         return "it needs a file, which training may make"
     name = re.match(r"NameError: name '(\w+)' is not defined", failure)
-    return "it needs what a slow cell makes" if name and name[1] in absent else ""
+    if name and name[1] in absent:
+        return "it needs what a cell that was passed over makes"
+    asks_training = (_names_read_by(source) - _names_made_by(source)) & FILLED_BY_TRAINING
+    return "it needs what training fills" if asks_training else ""
+
+
+def _names_read_by(source: str) -> set[str]:
+    try:
+        nodes = _nodes_of(source)
+    except SyntaxError:  # IPython's own commands
+        return {*re.findall(r"\w+", source)}
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def _names_made_by(source: str) -> set[str]:
     """Returns the names that a cell gives a value."""
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        nodes = _nodes_of(source)
     except SyntaxError:  # IPython's own commands
         return {*re.findall(r"^(\w+) *=[^=]", source, re.MULTILINE)}
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -134,7 +157,12 @@ def _names_made_by(source: str) -> set[str]:
     }
 
 
-def _missing_checks(sources: Sequence[str]) -> list[str]:
+def _nodes_of(source: str) -> list[ast.AST]:
+    """Returns the parts of a cell's Python, without the lines that are magics."""
+    return list(ast.walk(ast.parse(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE))))
+
+
+def missing_checks(sources: Sequence[str]) -> list[str]:
     """Returns cells for the checks that a notebook lacks, so that no point hangs on them."""
     code = "\n".join(sources)
     return [
@@ -160,13 +188,14 @@ def _prepare(source: str) -> str:
     return re.sub(r"^keep_on_drive *= *True\b", "keep_on_drive = False", source, flags=re.MULTILINE)
 
 
-def _run_cells(sources: Sequence[str]) -> Run | None:
-    """Runs code cells under nbval; returns None if pytest broke."""
+def run_cells(sources: Sequence[str], cell_seconds: int = CELL_SECONDS) -> Run | None:
+    """Runs code cells under nbval, each within a time limit; returns None if pytest broke."""
     import nbformat
 
     cells = [nbformat.v4.new_code_cell(_prepare(source)) for source in sources]
     path = [str(KIT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with tempfile.TemporaryDirectory() as folder:
+    # Windows lets nobody remove what a kernel that is just ending still holds.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         shutil.copy(KIT / "conftest.py", folder)
         nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "notebook.ipynb")
         options = ["--nbval", "notebook.ipynb", "--junitxml=cells.xml", "--rootdir=.", "--color=no"]
@@ -176,31 +205,34 @@ def _run_cells(sources: Sequence[str]) -> Run | None:
             cwd=folder,
             env={
                 **os.environ,
-                "PYTEST_ADDOPTS": "--nbval-cell-timeout=300",
+                "PYTEST_ADDOPTS": f"--nbval-cell-timeout={cell_seconds}",
+                "PYTHONIOENCODING": "utf-8",
                 "PYTHONPATH": os.pathsep.join(path),
                 RECORD: str(Path(folder) / "record.jsonl"),
             },
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         try:
             cases = list(ElementTree.parse(Path(folder) / "cells.xml").iter("testcase"))
         except (OSError, ElementTree.ParseError):
             cases = []
-        parts = _read_record(Path(folder) / "record.jsonl")
+        parts, playing = read_record(Path(folder) / "record.jsonl")
     if len(cases) != len(sources):
         print(
             finished.stdout, finished.stderr, "pytest could not run it", sep="\n", file=sys.stderr
         )
         return None
-    return Run([_failure_of(case) for case in cases], parts)
+    return Run([_failure_of(case) for case in cases], parts, playing)
 
 
-def _read_record(path: Path) -> dict[str, dict[str, str]]:
-    """Returns the parts that each exercise's last check found."""
+def read_record(path: Path) -> tuple[dict[str, dict[str, str]], dict[str, Any] | None]:
+    """Returns the parts that each exercise's last check found, and what is said of the games."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    results = map(json.loads, lines)
-    return {result["exercise"]: result["parts"] for result in results}
+    results = [json.loads(line) for line in lines]
+    parts = {found["exercise"]: found["parts"] for found in results if "exercise" in found}
+    return parts, next((found[PLAYING] for found in results if PLAYING in found), None)
 
 
 def _failure_of(case: ElementTree.Element) -> str:
@@ -221,7 +253,7 @@ def _why_unchecked(exercise: str, sources: Sequence[str], failures: Sequence[str
     own = rf"^# Exercise: {exercise}\b|\bcheck_{exercise}\("
     failed = [
         failure
-        for source, failure in zip([*sources, *_missing_checks(sources)], failures, strict=True)
+        for source, failure in zip([*sources, *missing_checks(sources)], failures, strict=True)
         if failure and re.search(own, source, re.MULTILINE)
     ]
     return failed[0] if failed else "its check did not run"

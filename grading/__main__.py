@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from grading import UsageError, command, gradescope, release
+from grading import UsageError, command, gradescope, publish, release
 from grading.classroom import command as classroom
 from grading.report import clean
 
@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m grading", description="The autograder.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     release.add_command(commands)
+    publish.add_command(commands)
     command.add_command(commands)
     classroom.add_command(commands)
     gradescope.add_command(commands)

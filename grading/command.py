@@ -1,5 +1,7 @@
 """`python -m grading grade SUBMISSION …`: grades notebooks one by one, and folders of them.
 
+A submission is a notebook, or the zip that the notebook packs: the notebook and its weights.
+
 Student code runs only in the sandbox. Files beside a submission never run, and no submission is
 changed.
 """
@@ -7,28 +9,32 @@ changed.
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from grading import UsageError
 from grading.assignment import ROOT
-from grading.files import write_whole
+from grading.files import UnreadableError, write_whole
 from grading.grade import Grader
+from grading.handed_in import find_notebook
 from grading.reader import Reader
 from grading.report import REPORTS, as_table, clean
 from grading.results import EXIT_GRADER_FAILED, Report
 from grading.sandbox import Sandbox, Unsandboxed, why_unavailable
 from grading.submission import read_template
 
+SUBMISSION = "a notebook, or a zip with one in it"
+
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Adds `grade` and `which` to the command line."""
     parser = commands.add_parser("which", help="name the solution that a submission answers")
-    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="a notebook")
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help=SUBMISSION)
     parser.set_defaults(run=_which)
     parser = commands.add_parser("grade", help="grade submissions")
     parser.add_argument(
-        "submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a notebook, or a folder"
+        "submissions", nargs="+", type=Path, metavar="SUBMISSION", help=f"{SUBMISSION}, or a folder"
     )
     parser.add_argument(
         "--attachment", type=Path, metavar="FILE", help="the file handed in with the notebook"
@@ -88,16 +94,20 @@ def _which(arguments: argparse.Namespace) -> int:
     solutions = sorted((ROOT / "solutions").glob("*.ipynb"))
     templates = [read_template(solution.read_bytes()) for solution in solutions]
     sandbox = Unsandboxed() if why_unavailable() else Sandbox()
-    with Reader(sandbox, templates) as reader:
-        print(solutions[reader.read(arguments.submission).number or 0].stem)
+    with Reader(sandbox, templates) as reader, tempfile.TemporaryDirectory() as folder:
+        try:
+            notebook = find_notebook(arguments.submission, Path(folder))
+        except UnreadableError as error:
+            raise UsageError(f"{arguments.submission}: {error}") from None
+        print(solutions[reader.read(notebook).number or 0].stem)
     return 0
 
 
 def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yields each notebook, and the path of its reports without an ending.
+    """Yields each notebook or zip, and the path of its reports without an ending.
 
     Raises:
-        UsageError: a file does not exist, or a folder contains no notebook.
+        UsageError: a file does not exist, or a folder contains neither.
     """
     for path in given:
         if not os.path.lexists(path):
@@ -105,14 +115,15 @@ def _find_submissions(given: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
         if not path.is_dir() or path.suffix == ".ipynb":
             yield path, Path(path.stem.strip(".") or "submission")
             continue
-        notebooks = [
+        found = [
             file
-            for file in sorted(path.rglob("*.ipynb"))
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() == ".ipynb" or (file.suffix.lower() == ".zip" and file.is_file())
             if not any(part.startswith(".") for part in file.relative_to(path).parts)
         ]
-        if not notebooks:
-            raise UsageError(f"there is no notebook in the folder {path}")
-        for file in notebooks:
+        if not found:
+            raise UsageError(f"there is no notebook in the folder {path}, and no zip")
+        for file in found:
             yield file, file.relative_to(path).with_suffix("")
 
 

@@ -1,4 +1,4 @@
-r"""Cuts student notebooks out of solution notebooks, and proves that no answer is left in them.
+r"""Cuts student notebooks out of solution notebooks, and says which answers they are to be free of.
 
 What happens to a solution on its way to the students:
 
@@ -11,20 +11,14 @@ What happens to a solution on its way to the students:
 4.  Outputs, execution counts, attachments and all metadata but tags go; the kernel is Python 3.
 5.  Code cells get nbval's tag `nbval-ignore-output`, slow ones also `nbval-skip`.
 
-Solutions, README.md and docs/ follow `pyproject.toml`, and so do the notebooks: links into the
-student repository get its name and this version's tag, `HELPERS = […]` the names of all helper
-files. Only these are written into files that people edit.
-
-What is proven, of all notebooks and helper files together, before anything is written:
+What is proven of each notebook:
 
 -   Each gap stands in an exercise cell and can be found again. With the answers put back the cell
     is the solution's, and with names in the gaps it is Python.
--   No answer of four tokens or more occurs in any string of a student notebook, in an image or in a
-    helper file. Of an assignment the answer is the value (if that is shorter, the statement), of
-    anything else the statement. Spacing, line breaks, comments, the kind of quotation marks and
-    trailing commas make no difference. Answers that the text tells on purpose are listed in
-    `pyproject.toml`, each with its reason.
--   Links into the student repository name its owner, its name, this version's tag and a file in it.
+
+The answers come back beside the notebooks: an answer is four tokens or more. Of an assignment it is
+the value (if that is shorter, the statement), of anything else the statement. Spacing, line breaks,
+comments, the kind of quotation marks and trailing commas make no difference where it is looked for.
 """
 
 import base64
@@ -32,15 +26,24 @@ import json
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 
 from grading import UsageError
-from grading.gaps import EXERCISE, Gap, SourceError, check_cut, check_given, cut, find_gaps
-from grading.leaks import find_leaks, strings_in
-from grading.project import Project, show
+from grading.gaps import (
+    EXERCISE,
+    Gap,
+    Secret,
+    SourceError,
+    check_cut,
+    check_given,
+    cut,
+    find_gaps,
+)
+from grading.project import show
 
 TAGS = {"setup", "given", "exercise", "check", "slow"}
 
@@ -48,56 +51,53 @@ _SLOW = re.compile(r"# Slow: \S.*")
 # Ids that tools make up begin with eight hexadecimal digits.
 _CELL_ID = re.compile(r"(?![0-9a-f]{8}(-|$))[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IMAGE = re.compile(r"(!\[[^\]]*\]\(|<img\b[^>]*?\bsrc=[\"'])(?!https?:|data:)([^)\s\"']+)")
-_LINK = re.compile(
-    r"(colab\.research\.google\.com/github|raw\.githubusercontent\.com)/[^\s\"'`<>)\]\\]*"
-)
 _KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
 
-def build(
-    project: Project, solutions: list[Path], pages: Mapping[Path, str]
-) -> tuple[dict[str, str], list[str]]:
+@dataclass(frozen=True)
+class Cut:
+    """What became of solutions.
+
+    Attributes:
+        students: the text of each student notebook by its file name.
+        secrets: the answers that were cut out, each with its origin.
+        problems: every problem found. Nothing may be published while there is one.
+    """
+
+    students: dict[str, str]
+    secrets: list[tuple[Secret, str]]
+    problems: list[str]
+
+
+def cut_notebooks(solutions: Iterable[Path], update: Callable[[str], str]) -> Cut:
     """Makes the student notebooks.
 
     Args:
-        project: what they follow.
         solutions: the notebooks they are made from.
-        pages: the text of each page about the project, whose links are checked.
-
-    Returns:
-        The text of each student notebook by its file name, and every problem found. Nothing may be
-        published while there is a problem.
+        update: brings what a cell says about the outside up to date, such as an address.
 
     Raises:
         UsageError: a solution cannot be read.
     """
-    students, problems, secrets, shipped = {}, [], [], []
+    result = Cut({}, [], [])
     for path in solutions:
         solution = _read_notebook(path)
         student = nbformat.v4.new_notebook(metadata=_KERNEL)
-        problems += [f"{show(path)}: {problem}" for problem in _check_cells(solution.cells)]
+        result.problems.extend(f"{show(path)}: {said}" for said in _check_cells(solution.cells))
         for number, cell in enumerate(solution.cells, 1):
             place = f"{show(path)}: {_name(number, cell)}"
             student_cell, gaps, found = _cut_cell(cell, path.parent)
-            student_cell.source = project.update(student_cell.source)
+            student_cell.source = update(student_cell.source)
             student.cells.append(student_cell)
-            problems += [f"{place}, line {line}: {problem}" for line, problem in found]
-            secrets += [(s, f"{place}, line {gap.line}") for gap in gaps for s in gap.secrets]
-            shipped += [(place, text) for text in strings_in(student_cell)]
-        students[path.name] = nbformat.v4.writes(student) + "\n"
-    shipped += [
-        (show(path), path.read_text("utf-8", "replace")) for path in project.shipped.values()
-    ]
-    files = {*students, *project.shipped}
-    secrets = [(s, origin) for s, origin in secrets if s.text not in project.given_away]
-    for place, text in shipped:
-        problems += [f"{place}{problem}" for problem in find_leaks(text, secrets)]
-    for place, text in [*shipped, *((show(path), text) for path, text in pages.items())]:
-        problems += [f"{place}: {problem}" for problem in _check_links(text, project, files)]
-    return students, problems
+            result.problems.extend(f"{place}, line {line}: {problem}" for line, problem in found)
+            result.secrets.extend(
+                (secret, f"{place}, line {gap.line}") for gap in gaps for secret in gap.secrets
+            )
+        result.students[path.name] = nbformat.v4.writes(student) + "\n"
+    return result
 
 
 def _read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -188,18 +188,3 @@ def _embed_images(source: str, folder: Path) -> tuple[str, list[tuple[int, str]]
         return image[0]
 
     return _IMAGE.sub(embed, source), problems
-
-
-# Links
-
-
-def _check_links(text: str, project: Project, files: set[str]) -> Iterator[str]:
-    for link in _LINK.finditer(text):
-        blob = "/blob" if link[1].startswith("colab") else ""
-        base = f"{link[1]}/{project.repository}{blob}/{project.ref}"
-        url = link[0].rstrip(".,;:/")
-        name = re.split("[?#]", url.removeprefix(base + "/"))[0]
-        if url != base and not url.startswith(base + "/"):
-            yield f"the link {url} should begin with {base}/"
-        elif url != base and name not in files and not re.search("[${]", name):
-            yield f"the link {url} names no file of the bundle"

@@ -21,10 +21,16 @@ _MAGIC = re.compile(r"^([ \t]*)(?:[\w.]+[ \t]*=[ \t]*)?[%!](?:.*\\\n)*.*$", re.M
 
 @dataclass(frozen=True)
 class Secret:
-    """An answer that must not reach students: as `ast.unparse` writes it, and how to find it."""
+    """An answer that must not reach students, and how to find it.
+
+    Attributes:
+        text: the answer as `ast.unparse` writes it.
+        squeezed: how it may be written, squeezed: looking for that is fast, and most texts lack it.
+        pattern: finds it in a text.
+    """
 
     text: str
-    names: frozenset[str]
+    squeezed: frozenset[str]
     pattern: re.Pattern[str]
 
 
@@ -332,8 +338,13 @@ def _make_secret(source: str, node: ast.AST) -> Secret | None:
     written, plain = _words(ast.get_source_segment(source, node)), _words(text)
     if len(written) < 4:
         return None
-    names = frozenset(word for word in written if word.isidentifier() and word in plain)
-    return Secret(text, names, re.compile(f"{_pattern(written)}|{_pattern(plain)}"))
+    squeezed = frozenset(squeeze("".join(words)) for words in (written, plain))
+    return Secret(text, squeezed, re.compile(f"{_pattern(written)}|{_pattern(plain)}"))
+
+
+def squeeze(text: str) -> str:
+    """Leaves out all that makes no difference between two ways to write the same code."""
+    return re.sub(r"[\s\\,\"']+", "", text)
 
 
 def _words(code: str) -> list[str]:

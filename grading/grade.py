@@ -33,6 +33,7 @@ from grading.assignment import (
 from grading.draws import generator_of, why_not_repeatable
 from grading.files import UnreadableError, find_attachment, read_regular_file
 from grading.gaps import PLACEHOLDER
+from grading.handed_in import find_notebook
 from grading.inside.measurement import ABSENT, UNGRADABLE, Measurement, MeasurementError
 from grading.judge import excuse, judge, with_shapes_of
 from grading.kept import (
@@ -54,7 +55,7 @@ from grading.sandbox import (
     seen_by_students,
     why_unavailable,
 )
-from grading.submission import Answer, Submission
+from grading.submission import Answer, Submission, unreadable_submission
 from grading.versions import digest_of, grading_version, measuring_version
 from grading.worker import Limits, Reply, Worker, WorkerStartError
 
@@ -147,8 +148,9 @@ class Grader(contextlib.AbstractContextManager):
         """Grades one submission.
 
         Args:
-            path: the notebook. If it answers no assignment, the first one is used.
-            attachment: the file handed in with it; by default, one found beside it.
+            path: the notebook, or a zip with one in it. If it answers no assignment, the first one
+                is used.
+            attachment: the file handed in with it; by default, one found beside the notebook.
             kept: what was measured of this submission before; gets what is measured.
 
         Raises:
@@ -158,10 +160,18 @@ class Grader(contextlib.AbstractContextManager):
             raise GraderError(
                 f"{path} lies in {folder}, which all submissions can read: copy it to another place"
             )
-        reading = self.read(path)
-        assignment = self.assignments[reading.number or 0]
-        kept = kept or Kept()
-        return _Grading(self, assignment, path, attachment, reading.submission, kept).report()
+        # Only this account may look in; students' code has none of the folder in its sandbox.
+        with tempfile.TemporaryDirectory(prefix="handed-in-") as folder:
+            try:
+                notebook = find_notebook(path, Path(folder))
+                reading = self.read(notebook)
+            except UnreadableError as error:
+                template = self.assignments[0].template
+                notebook, reading = path, Reading(unreadable_submission(template, str(error)), 0)
+            assignment = self.assignments[reading.number or 0]
+            submission, kept = reading.submission, kept or Kept()
+            grading = _Grading(self, assignment, notebook, attachment, submission, kept)
+            return replace(grading.report(), submission=path.name)
 
     def try_variant(self, assignment: Assignment, variant: Variant) -> ExerciseResult:
         """Returns what a variant of the solution would earn, measured like the reference."""

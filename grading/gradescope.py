@@ -32,9 +32,8 @@ from typing import Any
 
 import jinja2
 
-from grading import UsageError
+from grading import UsageError, archive
 from grading.assignment import ROOT, Assignment, all_assignments
-from grading.classroom import archive
 from grading.files import write_whole
 from grading.grade import Grader
 from grading.project import load_project, show

@@ -3,19 +3,11 @@
 import ast
 import os
 import re
-import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from grading import UsageError
-
-# Links to Colab and to raw files on GitHub, as far as their tag.
-_ADDRESS = re.compile(
-    r"(colab\.research\.google\.com/github(?=/[\w.-]+/[\w.-]+/blob/)|raw\.githubusercontent\.com)"
-    r"/[\w.-]+/[\w.-]+(/blob)?/[\w.-]*\w"
-)
-_HELPERS = re.compile(r"^HELPERS = \[[^\]]*\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -24,10 +16,11 @@ class Project:
 
     Attributes:
         root: the folder of `pyproject.toml`.
-        repository: where students get the assignment, `owner/name` on GitHub.
+        repository: where students get the assignment, `owner/name` on GitHub; "" if nowhere yet.
         ref: the tag of this version there.
         helpers: the files that students get beside the notebooks, those in folders too.
         repository_files: what the student repository holds besides, and no notebook needs.
+        readme_names: the Python file whose names the students' README may use, if there is one.
         given_away: answers that the text tells on purpose, as `ast.unparse` writes them.
     """
 
@@ -36,6 +29,7 @@ class Project:
     ref: str
     helpers: tuple[Path, ...]
     repository_files: tuple[Path, ...]
+    readme_names: Path | None
     given_away: frozenset[str]
 
     @property
@@ -48,14 +42,6 @@ class Project:
     def helper_names(self) -> list[str]:
         """The helper files' paths in the student repository."""
         return [path.relative_to(self.root).as_posix() for path in self.helpers]
-
-    def update(self, text: str) -> str:
-        """Writes the public address into links, and the helper files into `HELPERS = […]`."""
-        names = " ".join(f'"{name}",' for name in self.helper_names)
-        lines = textwrap.wrap(names, 96, break_long_words=False, break_on_hyphens=False)
-        listing = "".join(f"    {line}\n" for line in lines)
-        text = _ADDRESS.sub(rf"\1/{self.repository}\2/{self.ref}", text)
-        return _HELPERS.sub(f"HELPERS = [\n{listing}]", text)
 
 
 def load_project(folder: Path) -> Project:
@@ -74,28 +60,36 @@ def load_project(folder: Path) -> Project:
         entries = [(entry["statement"], entry["reason"]) for entry in table.get("given-away", [])]
         listed = [path.parent / name for name in table["helper-files"]]
         others = [path.parent / name for name in table.get("repository-files", [])]
+        readme = [path.parent / table["readme-names"]] if "readme-names" in table else []
         project = Project(
             root=path.parent,
             repository=table["student-repository"],
             ref=f"v{config['project']['version']}",
             helpers=tuple(file for helper in listed for file in _files_of(helper)),
             repository_files=tuple(others),
+            readme_names=readme[0] if readme else None,
             given_away=frozenset(ast.unparse(ast.parse(statement)) for statement, _ in entries),
         )
     except KeyError as error:
         raise UsageError(f"{show(path)} lacks {error}") from None
     except (tomllib.TOMLDecodeError, SyntaxError) as error:
         raise UsageError(f"{show(path)} cannot be read: {error}") from None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", project.repository):
+    if project.repository and not is_repository(project.repository):
         raise UsageError(
             f"{show(path)}: student-repository is {project.repository!r}, expected owner/name"
         )
     if not all(reason.strip() for _, reason in entries):
         raise UsageError(f"{show(path)} gives no reason for an answer that is given away")
-    for file in (*listed, *others):
+    for file in (*listed, *others, *readme):
         if not file.exists():
             raise UsageError(f"{show(path)} lists a helper file that is missing: {show(file)}")
     return project
+
+
+def is_repository(name: object) -> bool:
+    """Says whether this may be the name of a repository on GitHub, `owner/name`."""
+    pattern = r"[A-Za-z0-9][A-Za-z0-9-]*/[\w.-]*[\w-][\w.-]*"
+    return isinstance(name, str) and bool(re.fullmatch(pattern, name, re.ASCII))
 
 
 def show(path: Path) -> str:

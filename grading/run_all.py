@@ -79,7 +79,7 @@ def run_notebook(
     if len(run.notes) > MAX_NOTES:
         run.notes[MAX_NOTES:] = [f"and {len(run.notes) - MAX_NOTES} more"]
     if slow := [str(cell.number) for cell in cells if cell.is_slow]:
-        run.notes.append(f"skipped, as their first line says # Slow: {', '.join(slow)}")
+        run.notes.append(f"skipped, as they are marked # Slow: {', '.join(slow)}")
     return run
 
 

@@ -56,7 +56,8 @@ _NEWER = (
     ("3.12", "", r"^\s*(?:def|class)\s+\w+\[|^\s*type\s+\w+.*="),
     ("3.14", "", r"""\b[tT]["']|^\s*except\s+\w+\s*,"""),
 )
-_SLOW = re.compile(r"(?:\s*%%.*\n)*\s*# Slow:")
+# Above the mark may stand magics, other comments and blank lines; `checks.notebook` says the same.
+_SLOW = re.compile(r"\ufeff?(?:[^\S\n]*(?:[#%!].*)?\n)*?[^\S\n]*#+[^\S\n]*Slow[^\S\n]*:")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PLAIN_BINDINGS = (*_DEFINITIONS, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
@@ -170,7 +171,7 @@ class RunCell(NamedTuple):
     Attributes:
         number: its number in the notebook, from 1.
         source: its source; the gaps of an answer are replaced, see `gaps.fill`.
-        is_slow: whether it begins with `# Slow:`, so that nobody runs it without need.
+        is_slow: whether it is marked `# Slow:`, so that nobody runs it without need.
     """
 
     number: int

@@ -7,7 +7,7 @@
 Training ends as in the notebook, when the agent passes the homework, or after `--minutes`, passed
 or not. Whatever the notebook prints appears on the terminal as it runs. All results go to a new
 folder in `runs/`: the executed notebook, the same as one HTML page with its plots and a video that
-plays anywhere, all videos, the checkpoint, and the weights file to hand in.
+plays anywhere, all videos, the checkpoint, and the zip to hand in.
 """
 
 import argparse
@@ -30,9 +30,11 @@ class TalkingClient(NotebookClient):
     """Runs a notebook and shows on the terminal what its cells print, while they run."""
 
     def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        content = message["content"]
         if message["msg_type"] == "stream":
-            sys.stdout.write(message["content"]["text"])
-            sys.stdout.flush()
+            print(content["text"], end="", flush=True)
+        elif "<progress" in content.get("data", {}).get("text/html", ""):
+            print("\r" + content["data"]["text/plain"], end="", flush=True)
         return super().process_message(message, cell, cell_index)
 
 
@@ -75,6 +77,7 @@ def main() -> int:
         limit = f'{options}["max_num_frames_per_episode"] = {arguments.frames}'
         insert_cell(notebook, "imports", limit)
 
+    nbformat.write(notebook, folder / "notebook.ipynb")  # what its last cell packs
     client = TalkingClient(
         notebook,
         timeout=None,

@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-HELPERS = {"atari_util", "env_pool", "training", "checks"}
+HELPERS = {
+    "atari_util",
+    "env_pool",
+    "training",
+    "learners",
+    "checkpoints",
+    "checks",
+    "setup_notebook",
+}
 OWN = {*HELPERS, "grading", "assignments", "benchmarks", "tests", "solutions"}
 INSIDE = {path.stem for path in ROOT.glob("*/**/inside/*.py")}
 # What each folder or module may import of the project's own, beside itself.

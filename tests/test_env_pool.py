@@ -5,6 +5,7 @@ tick t earns 2**t.
 """
 
 import itertools
+import signal
 
 import gymnasium as gym
 import numpy as np
@@ -198,8 +199,12 @@ def torch_kind():
     return torch.tensor, torch.Tensor
 
 
+TENSORFLOW_KIND = pytest.param(tensorflow_kind, marks=pytest.mark.tensorflow)
+TORCH_KIND = pytest.param(torch_kind, marks=pytest.mark.pytorch)
+
+
 @pytest.mark.parametrize("container", [list, tuple])
-@pytest.mark.parametrize("kind", [numpy_kind, tensorflow_kind, torch_kind])
+@pytest.mark.parametrize("kind", [numpy_kind, TENSORFLOW_KIND, TORCH_KIND])
 def test_memory_starts_anew_with_each_game(kind, container):
     convert, kept_as = kind()
     agent = ConvertingAgent(convert, container)
@@ -225,7 +230,7 @@ def test_a_learned_initial_state_is_asked_for_anew():
     assert pool.prev_memory_states[0].dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", [numpy_kind, torch_kind])
+@pytest.mark.parametrize("kind", [numpy_kind, TORCH_KIND])
 def test_memories_are_put_back_without_touching_the_old_ones(kind):
     convert, kept_as = kind()
     memory = (convert(np.float32([[1, 2], [3, 4]])), convert(np.float32([5, 6])))
@@ -263,6 +268,158 @@ def test_observations_shown_to_the_agent_never_change():
     assert [int(seen[0, 0]) for seen in agent.seen_observations] == [0, 1, 2, 3, 100]
 
 
+# What a game of one's own may answer.
+
+
+class AnsweringEnv(CountingEnv):
+    """A counting game in which some answers are replaced by what functions of the tick return."""
+
+    def __init__(self, **answers):
+        super().__init__(3)
+        self.answers = answers
+
+    def _answer(self, name, answer):
+        return self.answers[name](self.tick) if name in self.answers else answer
+
+    def reset(self, *, seed=None, options=None):
+        observation, _ = super().reset(seed=seed)
+        return self._answer("reset", (observation, self._answer("info", {})))
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        reward, info = self._answer("reward", reward), self._answer("info", {})
+        return self._answer("step", (observation, reward, terminated, truncated, info))
+
+    def _observation(self):
+        return self._answer("observation", super()._observation())
+
+
+def torch_tensor(*numbers):
+    import torch
+
+    return torch.tensor(numbers)
+
+
+EVER_LONGER = itertools.count(1)
+
+PLAIN = {
+    "an array of one reward": {"reward": lambda t: np.array([2.0])},
+    "a nested one": {"reward": lambda t: np.array([[2]])},
+    "a NumPy number": {"reward": lambda t: np.float16(2)},
+    "an integer": {"reward": lambda t: 2},
+    "a truth value": {"reward": lambda t: True},
+    "infos that change shape": {"info": lambda t: {"seen": np.zeros(next(EVER_LONGER))}},
+    "infos that change type": {"info": lambda t: {"seen": [1, "two"][next(EVER_LONGER) % 2]}},
+    "infos of all kinds": {"info": lambda t: {t: object()}},
+    "observations in a list": {"observation": lambda t: [t]},
+    "observations of another type": {"observation": lambda t: np.array([t], np.float64)},
+    "ends in an array": {"step": lambda t: (np.array([t]), 1.0, np.array([t == 3]), False, {})},
+    "ends as numbers": {"step": lambda t: (np.array([t]), 1.0, int(t == 3), None, {})},
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_a_game_answers_may_have_any_plain_form(name):
+    pool = pool_of(AnsweringEnv(**PLAIN[name]), AnsweringEnv(**PLAIN[name]))
+    observations, _, rewards, is_not_done = tables(pool.interact(6))
+    earned = {"reward": 1 if "truth" in name else 2, "step": 1}
+    (what,) = PLAIN[name]
+    reward = [earned[what]] * 3 if what in earned else [1, 2, 4]
+    assert [[o % 100 for o in row] for row in observations] == [[0, 1, 2, 3, 0, 1]] * 2
+    assert rewards == [[*reward, 0, reward[0], 0]] * 2
+    assert is_not_done == [[1, 1, 1, 0, 1, 1]] * 2
+    assert pool.episode_returns == [sum(reward)] * 2
+
+
+@pytest.mark.pytorch
+def test_rewards_may_be_tensors():
+    pool = pool_of(AnsweringEnv(reward=lambda t: torch_tensor(2.0)))
+    assert pool.interact(3)[2].tolist() == [[2, 2, 0]]
+
+
+UNUSABLE = {
+    "two rewards": ({"reward": lambda t: np.zeros(2)}, r"number, got float64 of shape \(2,\)"),
+    "no reward": ({"reward": lambda t: None}, "one number, got NoneType: None"),
+    "a word": ({"reward": lambda t: "1"}, "one number, got str: '1'"),
+    "NaN": (
+        {"reward": lambda t: np.nan if t == 2 else 0},
+        r"rewards must be finite numbers, got nan in game 1, tick 1 \(both count from 0\)",
+    ),
+    "infinity": ({"reward": lambda t: -np.inf}, "got -inf in game 1, tick 0"),
+    "too large": ({"reward": lambda t: 1e39}, r"got 1e\+39 in game 1, tick 0"),
+    "the old step": (
+        {"step": lambda t: (np.array([t]), 1.0, False, {})},
+        "step must return observation, reward, terminated, truncated, info, got 4 things",
+    ),
+    "another shape": (
+        {"observation": lambda t: np.zeros(1 + t)},
+        r"observations must be int64 \(1,\), as its .* says, got float64 of shape \(2,\)",
+    ),
+    "no picture": ({"observation": lambda t: None if t else [0]}, r"\(1,\).* got NoneType: None"),
+    "ragged": ({"observation": lambda t: [[1], [1, 2]] if t else [0]}, r"got list: \[\[1\], "),
+    "halves": (
+        {"observation": lambda t: [t / 2]},
+        "must be int64, .* got float64 that cannot be converted",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_answers_are_named(name):
+    answers, message = UNUSABLE[name]
+    pool = pool_of(CountingEnv(3), AnsweringEnv(**answers))
+    with pytest.raises(ValueError, match=message):
+        pool.interact(5)
+
+
+def test_an_unusable_beginning_is_named():
+    with pytest.raises(ValueError, match="reset must return observation, info, got int64 of shape"):
+        pool_of(AnsweringEnv(reset=lambda t: np.zeros(2, int)))
+    blind = AnsweringEnv(observation=lambda t: [np.nan])
+    blind.observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    with pytest.raises(ValueError, match="observations must be finite numbers, got nan in game 0"):
+        pool_of(blind)
+    blind.observation_space = gym.spaces.Dict(seen=blind.observation_space)
+    with pytest.raises(ValueError, match="must have arrays of numbers as observations, got Dict"):
+        pool_of(blind)
+
+
+def make_interrupted_game():
+    """Makes a game that is interrupted at its second step, and earns two numbers at the fifth."""
+
+    def reward(tick):
+        if tick == 2:
+            signal.raise_signal(signal.SIGINT)
+        return np.zeros(2) if tick == 5 else 1.0
+
+    game = AnsweringEnv(reward=reward)
+    game.lengths = itertools.repeat(9)
+    return game
+
+
+def test_an_interrupt_waits_until_all_games_have_been_stepped():
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        pool = pool_of(make_interrupted_game(), CountingEnv(9))
+        with pytest.raises(KeyboardInterrupt):
+            pool.interact(5)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert tables(pool.interact(3))[0] == [[2, 3, 4], [2, 3, 4]]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")  # it tells in them what it raises
+def test_processes_survive_an_interrupt_and_name_unusable_answers():
+    with EnvPool(ConvertingAgent(), make_interrupted_game, 2, vectorization_mode="async") as pool:
+        assert tables(pool.interact(5))[0] == [[0, 1, 2, 3, 4]] * 2
+        with pytest.raises(ValueError, match="a game's reward must be one number, got float64 of"):
+            pool.interact(5)
+
+
+# Everything around it.
 # Everything around it.
 
 
@@ -347,6 +504,32 @@ def test_bad_arguments_are_named(arguments, message):
         EnvPool(**(valid | arguments))
 
 
+ONE_GAME = CountingEnv(3)
+
+
+@pytest.mark.parametrize("vectorization_mode", ["sync", "async", "ale_threads"])
+@pytest.mark.parametrize(
+    ("make_env", "message"),
+    [
+        (lambda: None, "return one game, a gymnasium.Env, got None: does it lack a `return`"),
+        (lambda: CountingEnv, "return one game, a gymnasium.Env, got <class 'tests.test_env_"),
+        (lambda: "ALE/KungFuMaster-v5", "one game, a gymnasium.Env, got 'ALE/KungFuMaster-v5'"),
+        (lambda: gym.make_vec("CartPole-v1", 2), "a gymnasium.Env, got CartPoleVectorEnv"),
+        (lambda: ONE_GAME, "a new game at each call, got the same one again"),
+        (lambda: gym.Wrapper(ONE_GAME), "at each call, got the same one again"),
+    ],
+)
+def test_what_makes_no_new_game_is_named(vectorization_mode, make_env, message):
+    for play in (EnvPool, play_games):
+        with pytest.raises(ValueError, match=f"make_env must .*{message}"):
+            play(ConvertingAgent(), make_env, 3, vectorization_mode=vectorization_mode)
+
+
+def test_a_single_game_need_not_be_new():
+    for _ in range(2):
+        assert EnvPool(ConvertingAgent(), lambda: ONE_GAME).interact(3)[2].tolist() == [[1, 2, 0]]
+
+
 @pytest.mark.parametrize("n_steps", [0, -3, 2.0, "10", True, None])
 def test_a_bad_number_of_steps_is_named(n_steps):
     with pytest.raises(ValueError, match=f"n_steps must be an integer .*, got {n_steps!r}"):
@@ -371,6 +554,54 @@ def test_a_memory_of_the_wrong_kind_is_named(state, message):
     agent.step = lambda memory, observations: (state, np.zeros((2, 1)))
     with pytest.raises(ValueError, match=message):
         pool.interact(2)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"get_initial_state": None}, "agent must have a method get_initial_state, got <tests"),
+        (
+            {"step": lambda memory, seen: memory},
+            "step must return the new memory, outputs, got 1",
+        ),
+        ({"step": lambda memory, seen: (memory, 0, 0)}, "new memory, outputs, got 3 things"),
+        ({"step": lambda memory, seen: None}, "new memory, outputs, got NoneType: None"),
+        (
+            {"step": lambda memory, seen: ([np.zeros((1, 5))], memory[0])},
+            r"get_initial_state gives it, \[\(1, 2\)\], got \[\(1, 5\)\]",
+        ),
+        (
+            {"step": lambda memory, seen: ([memory[0]] * 2, memory[0])},
+            r"gives it, \[\(1, 2\)\], got \[\(1, 2\), \(1, 2\)\]",
+        ),
+    ],
+)
+def test_an_agent_of_another_kind_is_named(methods, message):
+    agent = ConvertingAgent()
+    vars(agent).update(methods)
+    with pytest.raises(ValueError, match=message):
+        pool_of(CountingEnv(1), agent=agent).interact(4)
+
+
+def test_a_class_is_no_agent():
+    with pytest.raises(ValueError, match=r"got its class: ConvertingAgent\(...\) makes one"):
+        EnvPool(ConvertingAgent, lambda: CountingEnv(3))
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (None, "must return 1 integers, .* got NoneType: None"),
+        ([[0], [1, 2]], r"must return 1 integers, .* got list: \[\[0\], \[1, 2\]\]"),
+        ("LEFT", "must return 1 integers, .* got str: 'LEFT'"),
+        ([True], r"must return 1 integers, .* got list: \[True\]"),
+    ],
+)
+def test_what_is_no_array_of_actions_is_shown(actions, message):
+    agent = ConvertingAgent()
+    agent.sample_actions = lambda outputs: actions
+    with pytest.raises(ValueError, match=message):
+        pool_of(CountingEnv(3), agent=agent).interact(2)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -177,7 +178,7 @@ def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n
     (cell,) = solution_cells("train", framework=framework)
     run, rates, fresh_games = RunOfScores(), [], [[899.0], [901.0]]
 
-    def play_games(*_, **__):
+    def play_20_games():
         assert run.n_restored == 3 - len(fresh_games)  # each time it is the best agent that plays
         return fresh_games.pop(0)
 
@@ -189,9 +190,7 @@ def test_the_loop_ends_only_when_fresh_games_pass(framework, stop_when_passed, n
         "draw_history": None,
         "LivePlot": lambda draw: SimpleNamespace(update=lambda **_: None),
         "set_learning_rate": rates.append,
-        "play_games": play_games,
-        "agent": None,
-        "make_env": None,
+        "play_20_games": play_20_games,
         "gamma": 0.99,
         "n_steps": 2,
         "n_training_games": 3,
@@ -226,6 +225,9 @@ def test_training_without_a_browser_leaves_what_is_needed(tmp_path, framework):
     assert len(list((folder / "videos" / "final").glob("*.mp4"))) == 20
     assert len(list((folder / "checkpoints").glob("kungfu.*"))) == 1
     assert (folder / "kungfu_weights.npz").stat().st_size < 3_000_000
+    assert "hand_in.zip (" in finished.stdout
+    with zipfile.ZipFile(folder / "hand_in.zip") as packed:
+        assert packed.namelist() == ["notebook.ipynb", "kungfu_weights.npz"]
 
     again = run_python(*command)
     assert again.returncode == 2

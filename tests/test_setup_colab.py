@@ -1,12 +1,16 @@
 """The set-up, run in Colab's runtime rebuilt: it changes nothing of Colab's and fails loudly."""
 
+import copy
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -14,15 +18,18 @@ import nbformat
 import numpy as np
 import pytest
 
+from grading.bundle import BundleFile, make_kit, pack
+from grading.notebook import read_code_cells
 from grading.project import load_project
+from grading.submission import read_submission, read_template
 from tests import colab_runtime
 from tests.colab_runtime import ROOT, layer, site_packages
-from tests.notebooks import copy_kit, filled, run_nbval, student_path
+from tests.frameworks import each_framework
+from tests.notebooks import copy_kit, filled, quick, run_nbval, solution_path
 
 pytestmark = pytest.mark.tensorflow
 
 PROJECT = load_project(ROOT)
-KIT = f"https://raw.githubusercontent.com/{PROJECT.repository}/{PROJECT.ref}/"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 
 
@@ -192,128 +199,311 @@ def test_a_package_that_cannot_be_imported_is_an_error(ready):
 # ------------------------------------------------------------------------------- the set-up cell
 
 
-def setup_cell(kit):
-    """Returns the student notebook's set-up cell, with the published kit's address replaced."""
-    notebook = nbformat.read(student_path(), as_version=4)
+def published(source, address, kit):
+    """Returns a set-up cell as it would be if `kit` were published at an address."""
+    digest = hashlib.sha256(kit).hexdigest()
+    for name, value in (("KIT", address), ("SHA256", digest)):
+        source, count = re.subn(rf'^{name} = ".*"', f'{name} = "{value}"', source, flags=re.M)
+        assert count == 1
+    return source
+
+
+def setup_cell(framework="tensorflow"):
+    notebook = nbformat.read(solution_path(framework), as_version=4)
     [cell] = [c for c in notebook.cells if "setup" in c.metadata.get("tags", [])]
-    assert KIT in cell.source
-    return cell.source.replace(KIT, kit)
+    return cell.source
 
 
-def run_cell(python, folder, kit=f"file://{ROOT}/", in_colab=True):
-    """Runs the set-up cell in `folder`; the cell after it prints the Keras backend."""
-    (folder / "cell.py").write_text(setup_cell(kit), encoding="utf-8")
-    start = "import google.colab; " if in_colab else ""
-    end = "; import env_pool, os; print(os.environ['KERAS_BACKEND'])"
-    code = f"{start}exec(open('cell.py', encoding='utf-8').read()){end}"
-    return subprocess.run([python, "-c", code], cwd=folder, capture_output=True, text=True)
+def run_cell(source, folder, python=sys.executable, *, before="", times=1, **environment):
+    """Runs the set-up cell in `folder`, then says where the helper files were found."""
+    (folder / "cell.py").write_text(source, encoding="utf-8")
+    cell = f"exec(open({str(folder / 'cell.py')!r}, encoding='utf-8').read())\n"
+    code = f"{before}\n{cell * times}import env_pool; print(env_pool.__file__)"
+    return subprocess.run(
+        [python, "-P", "-c", code],
+        cwd=folder,
+        env={**os.environ, "NO_PROXY": "127.0.0.1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+# What the cell asks of the helper files, and no more.
+STUBS = {
+    "env_pool.py": b"",
+    "setup_notebook.py": b"def prepare_packages(name): print('packages of', name)",
+    "checks/__init__.py": b"def prepare_notebook(name): print('checks in', name)",
+}
+KIT = pack({name: BundleFile(data) for name, data in STUBS.items()})
+IN_COLAB = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')"
+UPLOAD = "upload it to {} with the folder icon on the left, and run this cell again."
+
+
+class Server:
+    """A server on this machine with one file, `kit.zip`; it counts how often it is asked."""
+
+    def __init__(self):
+        self.kit = b""
+        self.length = None  # what it says of the length, if that is wrong
+        self.n_requests = 0
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                owner.n_requests += 1
+                is_there = self.path == "/kit.zip"
+                self.send_response(200 if is_there else 404)
+                length = len(owner.kit) if owner.length is None else owner.length
+                self.send_header("Content-Length", str(length if is_there else 0))
+                self.end_headers()
+                self.wfile.write(owner.kit if is_there else b"")
+
+            def log_message(self, *args):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._http.server_port}/kit.zip"
+        self._thread = Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def stop(self):
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
 
 
 @pytest.fixture
-def in_colab(ready):
-    """A ready runtime with Colab's own package."""
-    python, site = ready
-    (site / "google" / "colab").mkdir(parents=True)
-    (site / "google" / "colab" / "__init__.py").touch()
-    return python
+def server():
+    server = Server()
+    server.kit = KIT
+    yield server
+    server.stop()
 
 
-def test_in_colab_the_cell_fetches_the_kit_and_sets_it_up(in_colab, tmp_path):
-    first = run_cell(in_colab, tmp_path)
+@each_framework
+def test_in_colab_the_cell_fetches_the_kit_once(server, tmp_path, framework):
+    source = published(setup_cell(framework), server.address, KIT)
+    first = run_cell(source, tmp_path, before=IN_COLAB)
     assert first.returncode == 0, first.stderr
-    assert "Ready: python 3.13" in first.stdout
-    assert first.stdout.endswith("tensorflow\n")
-    assert {"checks/tensorflow.py", "env_pool.py", "setup_colab.sh"} <= {*PROJECT.helper_names}
-    for name, path in zip(PROJECT.helper_names, PROJECT.helpers, strict=True):
-        assert (tmp_path / name).read_bytes() == path.read_bytes()
-    assert not [*tmp_path.glob("*.part"), *tmp_path.glob("checks/*.part")]
+    requirements = {"tensorflow": "requirements.txt", "pytorch": "requirements-pytorch.txt"}
+    assert first.stdout.splitlines() == [
+        f"packages of {requirements[framework]}",
+        f"checks in {framework}",
+        str(tmp_path / "kit" / "env_pool.py"),
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"kit", "cell.py"}
+    assert server.n_requests == 1
 
-    (tmp_path / "env_pool.py").write_text("# mine")
-    again = run_cell(in_colab, tmp_path, kit="http://127.0.0.1:9/")
+    server.kit = b"something else"
+    (tmp_path / "kit" / "env_pool.py").write_text("print('mine')")
+    again = run_cell(source, tmp_path, before=IN_COLAB, times=2)
     assert again.returncode == 0, again.stderr
-    assert (tmp_path / "env_pool.py").read_text() == "# mine"
+    assert "mine" in again.stdout
+    assert server.n_requests == 1
 
 
-def test_in_colab_a_failed_set_up_stops_the_cell(in_colab, tmp_path):
-    site = site_packages(tmp_path / "damaged")
+def break_off(server):
+    server.length = len(KIT) + 1000
+
+
+def send_less(server):
+    server.kit = KIT[:-1]
+
+
+def send_another(server):
+    server.kit = pack({"env_pool.py": BundleFile(b"print('wrong')")})
+
+
+def stop_it(server):
+    server.stop()
+    server.stop = lambda: None
+
+
+def move(server):
+    server.address += "s"
+
+
+FAILURES = {
+    "server down": (stop_it, "URLError: <urlopen error [Errno 111] Connection refused>"),
+    "breaks off": (break_off, f"IncompleteRead: IncompleteRead({len(KIT)} bytes read, 1000 more"),
+    "too short": (send_less, "what came is incomplete or belongs to another version"),
+    "another file": (send_another, "what came is incomplete or belongs to another version"),
+    "no such file": (move, "HTTPError: HTTP Error 404: Not Found"),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failed_download_says_what_to_do_and_leaves_nothing(server, tmp_path, kind):
+    harm, reason = FAILURES[kind]
+    harm(server)
+    source = published(setup_cell(), server.address, KIT)
+    failed = run_cell(source, tmp_path, before=IN_COLAB)
+    assert failed.returncode == 1
+    said = failed.stderr.splitlines()[-1]
+    assert said.startswith(f"RuntimeError: kit.zip did not arrive from {server.address} ({reason}")
+    assert said.endswith(f"Run this cell again, or download it, {UPLOAD.format(tmp_path)}")
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.py"]
+    assert server.n_requests == (0 if kind == "server down" else 3)
+
+    (tmp_path / "kit.zip").write_bytes(KIT)  # as the message says
+    uploaded = run_cell(source, tmp_path, before=IN_COLAB)
+    assert uploaded.returncode == 0, uploaded.stderr
+    assert (tmp_path / "kit" / "checks" / "__init__.py").exists()
+
+
+def test_an_uploaded_zip_is_checked_like_a_fetched_one(server, tmp_path):
+    (tmp_path / "kit.zip").write_bytes(KIT[:-1])
+    source = published(setup_cell(), server.address, KIT)
+    assert run_cell(source, tmp_path, before=IN_COLAB).returncode == 0
+    assert server.n_requests == 1  # the whole one came from there
+    shutil.rmtree(tmp_path / "kit")
+    stop_it(server)
+    failed = run_cell(source, tmp_path, before=IN_COLAB)
+    assert failed.returncode == 1
+    assert "kit.zip did not arrive from" in failed.stderr
+    assert not (tmp_path / "kit").exists()
+
+
+def test_what_is_not_published_asks_for_the_zip(tmp_path):
+    failed = run_cell(setup_cell(), tmp_path, before=IN_COLAB)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "RuntimeError: This notebook is not published yet, and no whole kit.zip is here: ask for "
+        f"it, {UPLOAD.format(tmp_path)}"
+    )
+    (tmp_path / "kit.zip").write_bytes(KIT[:200])
+    assert "no whole kit.zip" in run_cell(setup_cell(), tmp_path, before=IN_COLAB).stderr
+    (tmp_path / "kit.zip").write_bytes(KIT)
+    assert run_cell(setup_cell(), tmp_path, before=IN_COLAB).returncode == 0
+
+
+def unpack(folder):
+    for name, data in STUBS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+PLACES = {
+    "beside": ("work", {}, ""),
+    "one folder up": (".", {}, ""),
+    "unpacked into kit": ("work/kit", {}, ""),
+    "Jupyter, elsewhere": ("far", {"JPY_SESSION_NAME": "{far}/homework.ipynb"}, ""),
+    "VS Code, elsewhere": ("far", {}, "__vsc_ipynb_file__ = '{far}/homework.ipynb'"),
+    "VS Code, a folder below": ("far", {}, "__vsc_ipynb_file__ = '{far}/mine/homework.ipynb'"),
+    "Python's path": ("far", {"PYTHONPATH": "{far}"}, ""),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_elsewhere_the_helper_files_are_found_wherever_the_kernel_starts(tmp_path, place):
+    where, environment, before = PLACES[place]
+    (tmp_path / "work").mkdir()
+    unpack(tmp_path / where)
+    environment = {name: value.format(far=tmp_path / "far") for name, value in environment.items()}
+    before = before.format(far=tmp_path / "far")
+    done = run_cell(setup_cell(), tmp_path / "work", before=before, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str((tmp_path / where).resolve() / "env_pool.py")
+
+
+def test_elsewhere_without_the_helper_files_the_cell_says_so(tmp_path):
+    (tmp_path / "kit.zip").write_bytes(KIT)
+    for source, address in (
+        (setup_cell(), "your teacher has it"),
+        (
+            published(setup_cell(), "https://example.org/kit.zip", KIT),
+            "https://example.org/kit.zip",
+        ),
+    ):
+        failed = run_cell(source, tmp_path)
+        assert failed.returncode == 1
+        assert failed.stderr.splitlines()[-1] == (
+            f"FileNotFoundError: The helper files are missing: unpack kit.zip ({address}) beside "
+            "this notebook."
+        )
+
+
+def test_elsewhere_the_cell_says_which_packages_are_missing_and_how_to_get_them(colab, tmp_path):
+    copy_kit(tmp_path)
+    setup = run_cell(setup_cell(), tmp_path, python=colab)
+    assert setup.returncode == 1
+    assert setup.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: nbval missing. Run this in a new cell, then restart the kernel: "
+        f'%pip install -r "{(tmp_path / "requirements.txt").as_posix()}"'
+    )
+
+
+def test_in_colab_a_failed_set_up_stops_the_cell(ready, tmp_path):
+    python, site = ready
     (site / "cv2.py").write_text("raise ImportError('libGL.so.1: no such file')")
-    setup = run_cell(in_colab, tmp_path)
-
+    copy_kit(tmp_path)
+    setup = run_cell(setup_cell(), tmp_path, python=python, before=IN_COLAB)
     assert setup.returncode == 1
     assert "RuntimeError: setup_colab.sh: opencv-python-headless is broken" in setup.stderr
 
 
-def test_a_download_that_breaks_off_leaves_no_half_file(in_colab, tmp_path):
-    class HalfAnswer(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b"import numpy")
+def test_what_the_readme_quotes_of_the_cell_is_said_there():
+    readme = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert "| `kit.zip did not arrive` |" in readme
+    assert "kit.zip did not arrive" in setup_cell()
 
-        def log_message(self, *args):
-            pass
 
-    with HTTPServer(("127.0.0.1", 0), HalfAnswer) as server:
-        Thread(target=server.serve_forever).start()
-        setup = run_cell(in_colab, tmp_path, kit=f"http://127.0.0.1:{server.server_port}/")
-        server.shutdown()
-
-    assert setup.returncode == 1
-    assert "ContentTooShortError" in setup.stderr
-    assert [*tmp_path.glob("*.py"), *tmp_path.glob("checks/*")] == [tmp_path / "cell.py"]
-    assert run_cell(in_colab, tmp_path).returncode == 0
+# ------------------------------------------------------------------------------- a whole notebook
 
 
 @pytest.fixture
-def kit(tmp_path):
-    """The helper files in a folder, with an empty folder `notebooks` in it."""
-    copy_kit(tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    return tmp_path
+def runtime(ready):
+    """A ready runtime with Colab's own package, imported in every process as in Colab's kernels."""
+    python, site = ready
+    (site / "google" / "colab").mkdir(parents=True)
+    (site / "google" / "colab" / "__init__.py").touch()
+    (site / "colab.pth").write_text("import google.colab\n")
+    return python
 
 
-@pytest.mark.parametrize("folder", [".", "notebooks"])
-def test_elsewhere_the_cell_finds_the_kit_here_or_one_folder_up(ready, kit, folder):
-    python, _ = ready
-    setup = run_cell(python, kit / folder, in_colab=False)
-
-    assert setup.returncode == 0, setup.stderr
-    assert setup.stdout == "tensorflow\n"
-
-
-def test_elsewhere_the_cell_says_what_is_missing_and_how_to_get_it(colab, kit):
-    setup = run_cell(colab, kit / "notebooks", in_colab=False)
-
-    assert setup.returncode == 1
-    assert setup.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: nbval missing. Run in a terminal: "
-        f'"{colab}" -m pip install -r "{kit / "requirements.txt"}"'
-    )
-
-
-def test_elsewhere_without_the_kit_the_cell_names_its_files(colab, tmp_path):
-    setup = run_cell(colab, tmp_path, in_colab=False)
-
-    assert setup.returncode == 1
-    assert (
-        "FileNotFoundError: Put atari_util.py, env_pool.py, training.py, checks, " in setup.stderr
-    )
-
-
-def test_the_whole_notebook_runs_in_colab_training_and_all(first_run, tmp_path):
-    notebook = filled()
+def test_the_published_notebook_runs_in_colab_training_and_all(runtime, server, tmp_path):
+    """From set-up to the first step twice, then to the end."""
+    server.kit = make_kit(PROJECT)
+    notebook = quick(filled())
+    names = [cell.id for cell in notebook.cells]
+    setup = notebook.cells[names.index("setup")]
+    setup.source = published(setup.source, server.address, server.kit)
     for cell in notebook.cells:
-        cell.source = cell.source.replace("# Slow:", "# Not skipped here:")
-    position = [cell.id for cell in notebook.cells].index("training-settings") + 1
+        cell.metadata = {}  # nothing is skipped
+    again = copy.deepcopy(notebook.cells[: names.index("first-step") + 1])
     briefly = nbformat.v4.new_code_cell("max_iterations, measure_every, evaluate_every = 12, 5, 10")
-    notebook.cells.insert(position, briefly)
+    notebook.cells.insert(names.index("training-settings") + 1, briefly)
+    for cell in again:
+        cell.id += "-again"
+    notebook.cells[:0] = again
     nbformat.write(notebook, tmp_path / "homework.ipynb")
-    exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb", python=first_run[0])
+    before = packages(runtime)
+    exit_code, outcomes = run_nbval(tmp_path, "homework.ipynb", python=runtime, kit=False)
 
     assert outcomes["homework.ipynb"] == [None] * sum(c.cell_type == "code" for c in notebook.cells)
     assert exit_code == 0
+    assert server.n_requests == 1
+    assert packages(runtime) == before
+    for name, path in zip(PROJECT.helper_names, PROJECT.helpers, strict=True):
+        assert (tmp_path / "kit" / name).read_bytes() == path.read_bytes()
     with np.load(tmp_path / "checkpoints" / "kungfu.npz") as checkpoint:
         assert checkpoint["n_iterations"] == 12
-    with np.load(tmp_path / "kungfu_weights.npz") as weights:
-        assert [weights[name].dtype for name in weights] == [np.float16] * 15
+    assert len([*(tmp_path / "videos" / "final").glob("*.mp4")]) == 20
+    with zipfile.ZipFile(tmp_path / "hand_in.zip") as handed_in:
+        assert {Path(name).suffix for name in handed_in.namelist()} == {".ipynb", ".npz"}
+
+
+@each_framework
+def test_saved_by_colab_a_notebook_holds_the_same_answers(framework):
+    """Colab's format is 4.0, in which cells have no ids; it keeps none of our tags."""
+    notebook = json.loads(nbformat.writes(filled(framework)))
+    template = read_template(solution_path(framework).read_bytes(), usable=("imports",))
+    whole = read_submission(read_code_cells(json.dumps(notebook).encode()), template)
+    notebook |= {"nbformat_minor": 0, "metadata": {"colab": {"provenance": []}}}
+    for cell in notebook["cells"]:
+        del cell["id"]
+        cell["metadata"] = {"id": "Xq3yZ7uWa1B2", "colab": {"base_uri": "https://localhost/"}}
+    saved = read_submission(read_code_cells(json.dumps(notebook).encode()), template)
+    assert [answer.state for answer in saved.answers.values()] == ["complete"] * 3
+    assert saved == whole

@@ -14,14 +14,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import learners
 import training
-from tests.frameworks import each_framework
 from tests.training_setup import CountingMemory
 from training import LivePlot, TrainingDivergedError, TrainingRun, measure_rollout
 
 FRAMEWORKS = [
     pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("tensorflow", "pytorch")
 ]
+each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 
 
 def setup_class(framework):
@@ -38,6 +39,11 @@ def setup(make_setup, tmp_path):
     return make_setup(tmp_path)
 
 
+def said(capsys):
+    """Returns what was printed, as one line."""
+    return " ".join(capsys.readouterr().out.split())
+
+
 # Counting.
 
 
@@ -47,14 +53,20 @@ def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, cap
     setup.train(5)
     assert (setup.run.n_iterations, setup.run.n_env_steps) == (5, 5 * 2 * 2)
     assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
-    output = capsys.readouterr().out
+    output = said(capsys)
     assert "5 of 5 rollouts" in output
-    assert "5 rollouts, 20 steps so far, last 4 training games 4.\n" in output
+    assert "5 rollouts, 20 steps so far, 4 games have ended." in output
+    assert "This was the limit of 5 rollouts." in output
+    assert "All is saved in " in output
+    setup.run.evaluated(1234)
+    setup.train(6)
+    assert "6 rollouts, 24 steps so far, latest games 1,234." in said(capsys)
 
 
-def test_a_run_ends_when_its_time_is_up(setup):
+def test_a_run_ends_when_its_time_is_up(setup, capsys):
     setup.train(10, max_minutes=0)
     assert setup.run.n_iterations == 0
+    assert "This was the limit of 0 minutes." in said(capsys)
 
 
 def test_a_loop_that_does_not_record_is_told_so(setup):
@@ -70,7 +82,7 @@ def test_a_loop_that_does_not_record_is_told_so(setup):
 
 
 def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(
-    make_setup, setup, tmp_path
+    make_setup, setup, tmp_path, capsys
 ):
     def interrupt(iteration):
         if iteration == 2:
@@ -78,6 +90,7 @@ def test_an_interrupt_ends_the_loop_quietly_and_the_checkpoint_holds_everything(
             raise KeyboardInterrupt
 
     setup.train(10, interrupt)
+    assert "Interrupted. 2 rollouts, 8 steps so far, latest games 8." in said(capsys)
     random_number = np.random.random()
 
     resumed = make_setup(tmp_path)
@@ -143,7 +156,7 @@ def test_a_new_run_puts_the_files_of_an_earlier_one_aside(make_setup, setup, tmp
     new.run.evaluated(2)
     aside = {path.read_bytes() for path in tmp_path.glob("*-until-*.npz")}
     assert aside == set(before.values())
-    assert capsys.readouterr().out.count("There was a checkpoint of an earlier run.") == 2
+    assert said(capsys).count("There was a checkpoint of an earlier run.") == 2
     assert {path.name for path in tmp_path.iterdir()} >= set(before)
 
 
@@ -159,6 +172,82 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_whole(setup, tmp_path, mon
     with pytest.raises(OSError, match="disk full"):
         setup.run.save()
     assert (tmp_path / "kungfu.npz").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_training_goes_on_while_its_folder_is_out_of_reach(
+    make_setup, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    setup = make_setup(tmp_path / "drive")
+    setup.train(1)
+    setup.run.evaluated(10)
+
+    def lose_and_find_the_drive(iteration):
+        if iteration == 2:
+            (tmp_path / "drive").rename(tmp_path / "elsewhere")
+            setup.run.evaluated(20)
+        if iteration == 4:
+            assert not (tmp_path / "drive").exists()
+            (tmp_path / "elsewhere").rename(tmp_path / "drive")
+
+    setup.train(5, lose_and_find_the_drive)
+    best = setup.agent.weights()
+    output = said(capsys)
+    assert "kungfu-best.npz could not be written" in output
+    assert "drive is no longer where it was" in output
+    assert output.count("is written again.") == 2
+    resumed = make_setup(tmp_path / "drive")
+    resumed.run.restore()
+    assert resumed.state() == setup.state()
+    for run in (setup.run, resumed.run):
+        run.restore_best()
+    assert setup.agent.weights() == resumed.agent.weights() != best
+
+
+def test_what_is_out_of_reach_at_the_end_is_told_and_can_be_saved(setup, tmp_path, capsys):
+    setup.train(1)
+    (tmp_path / "kungfu.npz").unlink()
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    setup.train(2)
+    assert "All is saved" not in said(capsys).partition("could not be written")[2]
+    with pytest.raises(OSError, match="no longer where it was"):
+        setup.run.save()
+    tmp_path.with_name("elsewhere").rename(tmp_path)
+    setup.run.save()
+    assert (tmp_path / "kungfu.npz").exists()
+
+
+@each_framework
+def test_another_optimizers_checkpoint_is_refused_and_changes_nothing(framework, tmp_path):
+    make = setup_class(framework)
+    for i, (first, second) in enumerate(OPTIMIZERS[framework]):
+        folder = tmp_path / str(i)
+        make(folder, optimizer=first).train(2)
+        other = make(folder, optimizer=second)
+        before = other.state()
+        with pytest.raises(ValueError, match="the checkpoint belongs to"):
+            other.run.restore()
+        assert other.state() == before
+        other.train(1)
+
+
+# An optimizer that has trained, and one that must not take over its state: of another kind, or of
+# the same kind with more to remember.
+OPTIMIZERS = {
+    "tensorflow": [
+        ("Adam", "RMSprop"),
+        ("Adam", "Adamax"),
+        (("SGD", {}), ("SGD", {"momentum": 0.9})),
+        (("Adam", {"amsgrad": True}), "Adam"),
+    ],
+    "pytorch": [
+        ("Adam", "RMSprop"),
+        ("Adam", "Adamax"),
+        ("RMSprop", ("RMSprop", {"momentum": 0.9})),
+        (("Adam", {"amsgrad": True}), "Adam"),
+    ],
+}
 
 
 INTERVAL = 3
@@ -180,6 +269,7 @@ def train_until_killed(framework, folder, told):
     setup.train(10**9, tell, max_minutes=math.inf)
 
 
+@pytest.mark.posix
 @each_framework
 def test_killed_at_any_moment_training_loses_one_interval_and_no_checkpoint(framework, tmp_path):
     # A server that runs already would load the framework anew in each process.
@@ -210,7 +300,7 @@ def test_killed_at_any_moment_training_loses_one_interval_and_no_checkpoint(fram
 
 def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     setup.run.restore_best()
-    assert "No best agent was kept" in capsys.readouterr().out
+    assert "No best agent was kept" in said(capsys)
     setup.train(1)
     setup.run.evaluated(100)
     best = setup.agent.weights()
@@ -220,6 +310,44 @@ def test_the_best_agent_is_kept_apart_and_brought_back(setup, capsys):
     setup.run.restore_best()
     assert setup.agent.weights() == best
     assert setup.run.rewards_history == [100, 50]
+
+
+@pytest.mark.parametrize(("latest", "best"), [(30, 20), (20, 30)])
+def test_the_better_agent_goes_on_whatever_was_scored(
+    make_setup, setup, tmp_path, capsys, latest, best
+):
+    """After passing, who trains on or resumes has an agent that no score knows."""
+    setup.train(1)
+    setup.run.evaluated(100)  # a lucky score
+    kept = setup.agent.weights()
+    setup.train(3)
+    resumed = make_setup(tmp_path)
+    resumed.run.restore()
+    resumed.train(4)
+    trained = resumed.agent.weights()
+    resumed.run.restore_better(lambda: [best if resumed.agent.weights() == kept else latest] * 2)
+    assert resumed.agent.weights() == (trained if latest > best else kept)
+    assert f"{latest} and {best} points" in said(capsys)
+    assert resumed.run.best_score == (latest if latest > best else 100)
+    # What stays is what later cells, and the next restart, find as the best.
+    resumed.run.restore_best()
+    assert resumed.agent.weights() == (trained if latest > best else kept)
+    resumed.run.restore_better(lambda: pytest.fail("there is nothing to compare"))
+
+
+def test_a_checkpoint_on_disk_is_offered_and_no_blank_agent_plays_instead(
+    make_setup, setup, tmp_path, capsys
+):
+    assert "There is a checkpoint" not in said(capsys)
+    setup.train(1)
+    setup.run.evaluated(100)
+    capsys.readouterr()
+    restarted = make_setup(tmp_path)
+    assert "run: run.restore()" in said(capsys)
+    with pytest.raises(RuntimeError, match=r"learnt nothing yet, .*: run\.restore\(\)"):
+        restarted.run.restore_better(lambda: [1])
+    restarted.run.restore()
+    restarted.run.restore_better(lambda: [1])
 
 
 def end_games(setup, *returns, length=2):
@@ -265,7 +393,7 @@ def test_an_agent_that_has_unlearnt_much_goes_back_to_its_best(setup, capsys):
 
     assert setup.run.evaluate_recent(3, 0.5) == 40
     assert setup.agent.weights() == best
-    assert "it scored 100" in capsys.readouterr().out
+    assert "it scored 100" in said(capsys)
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # a different agent played those games
     end_games(setup, 10.0, 10.0)
     assert math.isnan(setup.run.evaluate_recent(3, 0.5))  # and had begun these two
@@ -377,7 +505,7 @@ def test_the_gradients_norm_is_measured(setup, xla):
 
 
 def test_gradients_are_clipped_after_their_norm_is_measured(make_setup, tmp_path):
-    setup = make_setup(tmp_path, sgd=True, learning_rate=1.0, max_gradient_norm=0.5)
+    setup = make_setup(tmp_path, optimizer="SGD", learning_rate=1.0, max_gradient_norm=0.5)
     setup.agent.set_weights([[0.0, 0.0, 0.0]], [0.0, 0.0, 3.0])
     ones = np.ones((2, 2), np.float32)
     states = np.full((2, 2, 1), 2, np.float32)
@@ -390,14 +518,50 @@ def test_gradients_are_clipped_after_their_norm_is_measured(make_setup, tmp_path
 
 
 @pytest.mark.tensorflow
+def test_a_step_that_its_author_has_compiled_trains_the_agent_of_now(tmp_path):
+    import tensorflow as tf
+
+    setup = setup_class("tensorflow")(tmp_path / "old")
+    held = {"agent": setup.agent, "optimizer": setup.optimizer}
+
+    @tf.function
+    def train_on_rollout(states, actions, rewards, is_not_done, memory, gamma):
+        agent, optimizer = held["agent"], held["optimizer"]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((agent.layer(states)[..., 2] - rewards) ** 2)
+        grads = tape.gradient(loss, agent.trainable_variables)
+        optimizer.apply_gradients(zip(grads, agent.trainable_variables, strict=True))
+        return loss
+
+    setup.train_on_rollout = train_on_rollout
+    setup.train(1)
+    new = setup_class("tensorflow")(tmp_path / "new")  # the cells above the loss have run again
+    held |= {"agent": new.agent, "optimizer": new.optimizer}
+    new.train_on_rollout = train_on_rollout
+    before = new.agent.weights()
+    new.train(1)
+    assert new.agent.weights() != before
+
+
+def test_training_that_moves_nothing_is_stopped(make_setup, setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(learners, "MAX_STEPS_WITHOUT_MOVING", 4)
+    other = make_setup(tmp_path / "other")
+    setup.train_on_rollout = other.train_on_rollout  # of an agent that was replaced
+    with pytest.raises(RuntimeError, match="4 steps have changed no weight of this agent"):
+        setup.train(10)
+    assert setup.run.n_iterations == 3
+
+
+@pytest.mark.tensorflow
 def test_what_cannot_be_compiled_trains_all_the_same_and_says_so(tmp_path, capsys):
     setup = setup_class("tensorflow")(tmp_path)
     step = setup.run.compiled(lambda *arguments: float((setup.agent.layer.bias + 1)[0].numpy()))
     assert step(np.zeros(1)) == 1.0
     assert step(np.zeros(1)) == 1.0
-    output = capsys.readouterr().out
-    assert output.startswith("Training runs uncompiled, which is slower: AttributeError: ")
-    assert output.count("\n") == 1
+    assert said(capsys) == (
+        "Training runs uncompiled, which is slower: AttributeError: there is no .numpy() while "
+        "TensorFlow compiles: use its own operations"
+    )
 
 
 def test_an_optimizer_of_nobody_is_an_error(tmp_path):

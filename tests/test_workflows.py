@@ -1,5 +1,11 @@
-"""The workflows for GitHub: students' checks, and the example that grades a class."""
+"""The workflows for GitHub, and the container in which students can work there.
 
+One workflow runs students' checks, one tries the student kit on other systems, one is the example
+that grades a class.
+"""
+
+import ast
+import json
 import os
 import re
 import shutil
@@ -12,12 +18,14 @@ import pytest
 import yaml
 
 from grading.project import load_project
-from tests.notebooks import ROOT, copy_kit, filled, student_path
+from tests.notebooks import ROOT, copy_kit, filled, solution_path, student_path
 
 CHECKS = ROOT / ".github/workflows/checks.yml"
+CI = ROOT / ".github/workflows/ci.yml"
 CLASS = ROOT / "docs/grade-class.yml"
+CONTAINER = ROOT / ".devcontainer/devcontainer.json"
 EVENTS = True  # what YAML 1.1 reads for the key `on`
-each_workflow = pytest.mark.parametrize("path", [CHECKS, CLASS], ids=lambda path: path.stem)
+each_workflow = pytest.mark.parametrize("path", [CHECKS, CI, CLASS], ids=lambda path: path.stem)
 
 
 def read(path: Path) -> dict:
@@ -145,6 +153,128 @@ def test_the_checks_show_points_and_fail_until_all_are_there(tmp_path):
     finished = run_step(CHECKS, "Check", tmp_path, NOTEBOOK=name)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert re.search(r"^total +80 / 80$", finished.stdout, re.MULTILINE)
+
+
+# The student kit on other systems
+
+# What Python lacks on Windows, as far as somebody might want it.
+NOT_ON_WINDOWS = {
+    *("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty"),
+    *("fork", "geteuid", "getpgid", "getuid", "killpg", "mkfifo", "setsid", "sysconf", "uname"),
+    *("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "setitimer"),
+}
+
+
+def test_the_kit_is_tried_wherever_students_may_use_it():
+    job = read(CI)["jobs"]["student-kit"]
+    matrix = job["strategy"]["matrix"]
+    assert [s.partition("-")[0] for s in matrix["system"]] == ["ubuntu", "windows", "macos"]
+    makefile = (ROOT / "Makefile").read_text()
+    first, last = map(int, re.search(r"\(3, (\d+)\) <= .* <= \(3, (\d+)\)", makefile).groups())
+    assert matrix["python"] == [f"3.{minor}" for minor in range(first, last + 1)]
+    assert job["runs-on"] == "${{ matrix.system }}"
+    (setup,) = [s for s in job["steps"] if s.get("uses", "").startswith("actions/setup-python@")]
+    assert setup["with"]["python-version"] == "${{ matrix.python }}"
+    assert job["strategy"]["fail-fast"] is False
+
+
+def test_every_systems_own_shell_understands_the_commands():
+    workflow = read(CI)
+    for part in (workflow, *workflow["jobs"].values(), *steps_of(CI)):
+        assert not {"shell", "defaults"} & part.keys()  # so it is PowerShell on Windows
+    commands = [step["run"] for step in steps_of(CI) if "run" in step]
+    assert commands
+    for command in commands:
+        assert re.fullmatch(r"python -m \w+( ([\w./-]+|\"[\w ]+\"))+", command), command
+
+
+def test_solutions_are_checked_as_soon_as_their_packages_are_there():
+    """Else a package that the one list lacks could come from elsewhere."""
+    commands = [step["run"] for step in steps_of(CI) if "run" in step]
+    for framework, name in (("tensorflow", ""), ("pytorch", "-pytorch")):
+        install = f"python -m pip install --quiet --requirement requirements{name}.txt"
+        following = commands[commands.index(install) + 1]
+        notebook = solution_path(framework).relative_to(ROOT).as_posix()
+        assert following == f"python -m checks {notebook}"
+
+
+def test_the_lists_of_packages_differ_in_the_framework_alone():
+    paths = ROOT / "requirements.txt", ROOT / "requirements-pytorch.txt"
+    one, other = ({*re.findall(r"^[a-z].*", path.read_text(), re.M)} for path in paths)
+    differing = [*one - other, *other - one]
+    assert [line.partition(">")[0] for line in differing] == ["tensorflow", "torch"]
+
+
+def files_of(paths: list[Path]) -> set[Path]:
+    """Returns Python files of ours and all that they import of ours."""
+    found, new = set(), {*paths}
+    while new:
+        path = new.pop()
+        found.add(path)
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        bases = [ROOT / name.replace(".", "/") for name in names]
+        files = {f for base in bases for f in (base.with_suffix(".py"), base / "__init__.py")}
+        new |= {file for file in files if file.is_file()} - found
+    return found
+
+
+def lacking_on_windows(source: str) -> set[str]:
+    """Returns what a file uses that Windows lacks, but for tests that are left out there."""
+    tree = ast.parse(source)
+    tree.body = [
+        node
+        for node in tree.body
+        if "pytest.mark.posix" not in map(ast.unparse, getattr(node, "decorator_list", ()))
+    ]
+    return NOT_ON_WINDOWS & {*re.findall(r"\w+", ast.unparse(tree))}
+
+
+def test_what_is_tried_needs_nothing_that_windows_lacks():
+    words = {word for step in steps_of(CI) for word in step.get("run", "").split()}
+    tests = [ROOT / word for word in words if word.endswith(".py")]
+    assert {path.stem for path in tests} >= {"test_atari_util", "test_env_pool", "test_training"}
+    shipped = [path for path in load_project(ROOT).helpers if path.suffix == ".py"]
+    files = files_of([*tests, *shipped, *ROOT.glob("tests/training_*.py")])
+    assert ROOT / "learners.py" in files
+    lacking = {f: lacking_on_windows(f.read_text(encoding="utf-8")) for f in files}
+    assert {file.name: names for file, names in lacking.items() if names} == {}
+    assert lacking_on_windows("import fcntl\n@pytest.mark.posix\ndef test():\n    fork()") == {
+        "fcntl"
+    }
+
+
+def test_files_are_read_and_written_in_the_same_encoding_everywhere():
+    rule = ["--isolated", "--preview", "--select", "PLW1514"]
+    paths = [*load_project(ROOT).helpers, *(ROOT / "solutions").glob("*.ipynb")]
+    paths = [path for path in paths if path.suffix in (".py", ".ipynb")]
+    command = [sys.executable, "-m", "ruff", "check", *rule, *paths]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout
+
+
+# What ships
+
+
+def test_students_get_the_container_and_their_own_workflow():
+    shipped = load_project(ROOT).shipped
+    assert {name for name in shipped if name.startswith(".")} == {
+        CHECKS.relative_to(ROOT).as_posix(),
+        CONTAINER.relative_to(ROOT).as_posix(),
+    }
+
+
+def test_the_container_has_what_the_notebooks_need():
+    container = json.loads(CONTAINER.read_text(encoding="utf-8"))
+    image, _, version = container["image"].partition(":")
+    assert image == "mcr.microsoft.com/devcontainers/python"
+    assert version in read(CI)["jobs"]["student-kit"]["strategy"]["matrix"]["python"]
+    *_, requirements = container["postCreateCommand"].split()
+    assert requirements in load_project(ROOT).shipped
+    assert "ms-toolsai.jupyter" in container["customizations"]["vscode"]["extensions"]
 
 
 # A teacher's class

@@ -28,9 +28,9 @@ class TorchAgent(torch.nn.Module, training_setup.CountingMemory):
 class Setup(training_setup.Setup):
     """What a PyTorch notebook has when training begins."""
 
-    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
+    def __init__(self, folder, units=3, learning_rate=0.1, optimizer="Adam", **options):
         agent = TorchAgent(units)
-        make = torch.optim.SGD if sgd else torch.optim.Adam
+        make = self.maker(torch.optim, optimizer)
         super().__init__(agent, make(agent.parameters(), learning_rate), folder, **options)
 
     def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):

@@ -1,5 +1,7 @@
 """What the training tests share: a counting game, and a run in either framework."""
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 
@@ -54,6 +56,12 @@ class Setup:
         self.pool = EnvPool(agent, ClockEnv, 2)
         self.run = TrainingRun(agent, optimizer, self.pool, folder, **options)
         self.n_calls = 0
+
+    @staticmethod
+    def maker(module, optimizer):
+        """Returns what makes an optimizer, given by its name, or by its name and options."""
+        name, options = (optimizer, {}) if isinstance(optimizer, str) else optimizer
+        return functools.partial(getattr(module, name), **options)
 
     def train(self, max_iterations, during=lambda iteration: None, max_minutes=1.0):
         step = self.run.compiled(self.train_on_rollout)

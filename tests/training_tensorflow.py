@@ -31,9 +31,9 @@ class KerasAgent(training_setup.CountingMemory):
 class Setup(training_setup.Setup):
     """What a TensorFlow notebook has when training begins."""
 
-    def __init__(self, folder, units=3, learning_rate=0.1, sgd=False, **options):
+    def __init__(self, folder, units=3, learning_rate=0.1, optimizer="Adam", **options):
         agent = KerasAgent(units)
-        make = keras.optimizers.SGD if sgd else keras.optimizers.Adam
+        make = self.maker(keras.optimizers, optimizer)
         super().__init__(agent, make(learning_rate), folder, **options)
 
     def train_on_rollout(self, states, actions, rewards, is_not_done, memory, gamma=0.99):

@@ -22,9 +22,9 @@ WIDTH = 800
 DOTS_PER_INCH = 100
 N_COLOURS = 64
 
-PAPER, INK, QUIET = "#fbf6ea", "#2a2d3e", "#6b6879"
-OWN, OWN_FILL = "#28774a", "#cbe8d4"
-WRONG_LINE, WRONG_FILL = "#b02f3c", "#f6d0d0"
+PAPER, INK, QUIET = "#fbf6ea", "#2a2d3e", "#666373"
+OWN, OWN_FILL = "#256f45", "#cbe8d4"
+WRONG_LINE, WRONG_FILL = "#ac2e3b", "#f6d0d0"
 PLAIN_FILL, OVER_FILL = "#ece5d5", "#2a2d3e"
 
 SMALL, BODY, TITLE = 23, 26, 30

@@ -19,14 +19,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from checks.weights import FILE, MAX_BYTES
 from grading.assignment import Stage, Trial, TrialResult
 from grading.files import UnreadableError, read_regular_file
 from grading.inside.measurement import Measurement, MeasurementError
 from grading.worker import Worker
 
 MAX_MESSAGE = 500  # characters of an error in a student's code
-# Of the file, and of its unpacked contents: six times what the larger of the solutions' agents has.
-MAX_WEIGHT_BYTES = 16 << 20
 # Whether an agent looks at the screen is asked unless chance would hardly make such a difference.
 LEAST_CHANCE = 0.01
 N_PERMUTATIONS = 20_000
@@ -132,7 +131,7 @@ def trial(rules: PlayRules) -> Trial:
         title=f"the mean of {rules.n_games} games",
         points=rules.maximum,
         exercise="agent",
-        attachment="kungfu_weights.npz",
+        attachment=FILE,
         missing="no weights were handed in",
         run=functools.partial(play, rules=rules),
     )
@@ -186,10 +185,10 @@ def read_weights(path: Path, worker: Worker) -> list[np.ndarray]:
         PlayError: they cannot be read.
     """
     try:
-        data = read_regular_file(path, MAX_WEIGHT_BYTES, "the weights file")
+        data = read_regular_file(path, MAX_BYTES, "the weights file")
     except UnreadableError as error:
         raise PlayError(str(error)) from None
-    reply = worker.call("weights:read", data, max_bytes=MAX_WEIGHT_BYTES)
+    reply = worker.call("weights:read", data, max_bytes=MAX_BYTES)
     if reply.status != "ok":
         raise PlayError(f"the weights file cannot be read: {reply.problem}"[:MAX_MESSAGE])
     try:

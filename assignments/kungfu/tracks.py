@@ -14,8 +14,8 @@ from grading.assignment import Assignment, Variant
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # What a notebook needs when it runs as a whole.
-HELPERS = ("atari_util.py", "env_pool.py", "training.py")
-HELPERS += ("requirements.txt", "requirements-pytorch.txt")
+HELPERS = ("atari_util.py", "env_pool.py", "training.py", "learners.py", "checkpoints.py")
+HELPERS += ("setup_notebook.py", "requirements.txt", "requirements-pytorch.txt")
 
 
 def track(

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from grading import UsageError
-from grading.classroom.archive import IGNORED, Limits, one_line, unpack
+from grading.archive import IGNORED, one_line, unpack
 from grading.classroom.layouts import SIDE_BY_SIDE, Class, File, Piece, enter, identify, show
 from grading.classroom.records import Attempt, Student
+from grading.handed_in import LIMITS as STUDENT_LIMITS
 
-STUDENT_LIMITS = Limits(members=10_000, member_bytes=200_000_000, total_bytes=1_000_000_000)
 ALL_ZIPS = 20_000_000_000  # bytes that all students' zips may unpack to
 
 # What a student may hand in by mistake beside the others' notebooks; other files are nobody's.

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from grading.classroom.archive import one_line
+from grading.archive import one_line
 from grading.classroom.records import Student
 from grading.files import UnreadableError, read_regular_file
 

@@ -20,8 +20,8 @@ from checks.measuring import (
     find_stuck,
     measure_loss,
 )
-from checks.notebook import Sheet
 from checks.parts import AgentBypassed
+from checks.sheet import Sheet
 from grading.inside.cells import run_cells
 from tests.checks.variants import GIVEN
 from tests.frameworks import each_framework

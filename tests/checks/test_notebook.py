@@ -3,13 +3,22 @@
 import contextlib
 import json
 import linecache
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
-from checks.notebook import CheckFailed, Sheet, describe_error
+from checks import sheet
+from checks.notebook import describe_error, is_slow
+from checks.sheet import CheckFailed, Sheet
 from tests.frameworks import each_framework
-from tests.notebooks import run_nbval, solution_cells, write_notebook
+from tests.notebooks import MARKED_SLOW, ROOT, run_nbval, solution_cells, write_notebook
+from tests.test_colours import contrast
 
 
 @each_framework
@@ -100,14 +109,85 @@ def error_of(source: str, file: str = "<cell loss 0>") -> BaseException:
     raise AssertionError("the cell raises nothing")
 
 
-@pytest.mark.parametrize(
-    "file", ["<cell agent 2>", "<ipython-input-3-a1b2>", "/tmp/ipykernel_71/123.py"]
-)
-def test_an_error_is_placed_at_the_students_own_line(file):
+CELLS = {
+    "a part of the grader's": "<cell agent 2>",
+    "IPython": "<ipython-input-3-a1b2>",
+    "Jupyter": "/tmp/ipykernel_71/123.py",
+    "Windows": r"C:\Users\me\AppData\Local\Temp\ipykernel_71\123.py",
+    "Colab": "/tmp/ipython-input-2938354417.py",
+    "older Colab": "/tmp/ipython-input-3-4282502808.py",
+}
+LIBRARIES = {
+    "a system's Python": "usr/lib/python3/dist-packages/library.py",
+    "an environment": "notebooks/.venv/lib/python3.13/site-packages/library.py",
+    "a folder named as a cell might be": "ipython-input/library.py",
+}
+
+
+def raising_from(path: Path) -> str:
+    """Makes a library whose function raises an error; returns the source of a cell to call it."""
+    path.parent.mkdir(parents=True)
+    path.write_text("def load(text):\n    raise ValueError(text)\n")
+    return (
+        "from importlib import util\n"
+        f"spec = util.spec_from_file_location('library', {str(path)!r})\n"
+        "library = util.module_from_spec(spec)\nspec.loader.exec_module(library)\n"
+        "def load():\n    return library.load('?')\nload()"
+    )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("place", LIBRARIES)
+def test_an_error_is_placed_at_the_students_own_line(tmp_path, cell, place):
+    library = tmp_path / LIBRARIES[place]
+    error = error_of(raising_from(library), CELLS[cell])
+    assert describe_error(error) == "ValueError: ? (at `return library.load('?')`)"
+    # TensorFlow tells in its message where compiling failed.
+    places = f'File "{CELLS[cell]}", line 2, in load  *\n    own = line()\n'
+    places += f'    File "{library}", line 2, in load  **\n        raise ValueError(text)\n'
+    told = describe_error(TypeError(f"in user code:\n\n    {places}\n\n    TypeError: ?\n"))
+    assert told == "TypeError: ? (at `own = line()`)"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_error_is_not_placed_in_the_standard_library(cell):
     source = "import json\ndef load():\n    return json.loads('?')\nload()"
-    words = describe_error(error_of(source, file))
+    words = describe_error(error_of(source, CELLS[cell]))
     assert words.startswith("JSONDecodeError: Expecting value")
     assert words.endswith("(at `return json.loads('?')`)")
+
+
+def test_slow_cells_are_left_out_wherever_their_mark_stands(tmp_path):
+    assert {source: is_slow(source) for source in MARKED_SLOW} == MARKED_SLOW
+    beginning = "from time import time\n\ndef train():\n    raise RuntimeError('trained')"
+    write_notebook(tmp_path / "slow.ipynb", [beginning, *MARKED_SLOW])
+    _, outcomes = run_nbval(tmp_path, "slow.ipynb")
+    ran = [source for source, is_marked in MARKED_SLOW.items() if not is_marked]
+    assert len(outcomes["slow.ipynb"]) == 1 + len(ran)
+    for source, failure in zip(ran, outcomes["slow.ipynb"][1:], strict=True):
+        assert ("RuntimeError: trained" in (failure or "")) == ("train()" in source)
+
+
+PRINTED = "✓ ✗ log π · γ … – “Größe” ≠ ² \ud83d"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "✓ ✗ log π · γ … – “Größe” ≠ ² ?"),
+        ("cp1252", "+ x log pi · gamma … – “Größe” != ² ?"),
+        ("ascii", "+ x log pi * gamma ... ? ?Gro?e? != 2 ?"),
+    ],
+)
+def test_what_an_encoding_lacks_is_printed_in_other_characters(encoding, expected):
+    code = f"import checks\nchecks.prepare_notebook('arrays')\nprint({PRINTED!r})"
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+    )
+    assert finished.stdout.decode(encoding).rstrip() == expected, finished.stderr
 
 
 def test_a_line_of_somebody_elses_is_not_shown():
@@ -174,3 +254,35 @@ def test_a_name_that_is_missing_for_a_reason_is_explained_by_it():
         "gamma is not there: the import of settings failed (at `gamma_squared = gamma ** 2`)"
     )
     assert "name 'gamma'" in describe_error(error, {"delta": "its cell failed"})
+
+
+def test_in_a_notebook_the_table_is_html_and_its_failures_come_first(tmp_path):
+    source = """
+from checks.sheet import Sheet
+sheet = Sheet("Exercise: toy")
+sheet.add("this holds", note="and how")
+sheet.add("this does not", "shape < 2 (at `x = a < b`)")
+sheet.remark("by the way", "try less")
+sheet.close()
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("CHECKS_AS_TEXT", None)
+    client = NotebookClient(notebook, kernel_name="python3", allow_errors=True)
+    client.execute(env=environment)
+    table, error = notebook.cells[0].outputs
+    assert (error["ename"], error["evalue"]) == (
+        "CheckFailed",
+        "1 of 2 lines failed, see the table above",
+    )
+    assert len("".join(error["traceback"])) < 100
+    page = table["data"]["text/html"]
+    marks = re.findall(r"[✗✓!] (?:fails|passes|advice)", page)
+    assert marks == ["✗ fails", "! advice", "✓ passes"]
+    assert "shape &lt; 2 (at <code>x = a &lt; b</code>)" in page
+    assert page.count("this does not") == 1
+
+
+@pytest.mark.parametrize(("word", "text", "ground"), sheet._MARKS.values())
+def test_marks_can_be_read_on_any_background(word, text, ground):
+    assert contrast(text, ground) >= 4.5  # WCAG 2.2, 1.4.3

@@ -15,14 +15,16 @@ from tests.frameworks import each_framework, find_variant
 from tests.notebooks import ROOT, filled, quick
 
 
-def check_notebook(path: Path, kit: Path = ROOT) -> subprocess.CompletedProcess:
+def check_notebook(
+    path: Path, kit: Path = ROOT, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess:
     """Runs `python -m checks NOTEBOOK` in the kit's folder, as a student does."""
     return subprocess.run(
         [sys.executable, "-m", "checks", str(path)],
         cwd=kit,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": encoding},
         capture_output=True,
-        text=True,
+        encoding=encoding,
         timeout=1800,  # only ends what hangs
     )
 
@@ -32,6 +34,8 @@ ADDED = (
     "keep_on_drive = True",
     "run.restore()  # after a restart",
     "print(final_rewards)",
+    "print(run.rewards_history[-1])",
+    "show_video('videos/final', index=3)",
     "from google.colab import files",
     "own = 1 / 0",
 )
@@ -51,9 +55,10 @@ def test_points_of_a_wrong_notebook(tmp_path, framework):
     path = tmp_path / "homework.ipynb"
     nbformat.write(notebook, path)
     before = path.read_bytes()
-    finished = check_notebook(path)
-    assert finished.returncode == 1
+    finished = check_notebook(path, encoding="ascii")
+    assert finished.returncode == 1, finished.stderr
     out = finished.stdout
+    assert "homework.ipynb, but for the slow ones ...\n" in out
     assert (
         "agent         18 / 20\n      -2  the heads read the cell's output, not its state\n" in out
     )
@@ -67,11 +72,13 @@ def test_points_of_a_wrong_notebook(tmp_path, framework):
     assert out.count("also failed") == 1
     for reason, cell in (
         ("it needs a file, which training may make", ADDED[1]),
-        ("it needs what a slow cell makes", ADDED[2]),
-        ("it needs Colab", ADDED[3]),
+        ("it needs what a cell that was passed over makes", ADDED[2]),
+        ("it needs what training fills", ADDED[3]),
+        ("it needs a file, which training may make", ADDED[4]),
+        ("it needs Colab", ADDED[5]),
     ):
-        assert f"passed over ({reason}): the cell that begins with '{cell}'" in out
-    assert out.count("passed over") == 3
+        assert f"passed over ({reason}): the cell that begins with {cell!r}" in out
+    assert out.count("passed over (") == 5
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -91,6 +98,7 @@ MISSING = "NameError: name 'a' is not defined"
         ),
         ("# Slow: minutes\n%time a = 1", "", False),
         ("# Slow: minutes\n!ls\na = 1", "", True),
+        ("%%time\n# My own:\n# Slow: minutes\nfor b in c:\n    a = 1", "", True),
         ("a = 1 / 0", "ZeroDivisionError: division by zero", False),
         ("b = 1", "", False),
     ],
@@ -103,6 +111,38 @@ def test_a_name_is_excused_if_it_comes_from_a_cell_that_could_not_run(
     # Made again by a cell that runs, the name has no excuse.
     reasons = whole._excuses([before, "a = 2", "print(a)"], [before_fails, "", MISSING])
     assert not reasons[2]
+
+
+NO_TENSORBOARD = "ModuleNotFoundError: TensorBoard is missing: pip install tensorboard"
+HISTORY = (
+    "run = TrainingRun(agent, tensorboard_folder=folder)\nrewards_history = run.rewards_history"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "failure", "reason"),
+    [
+        (HISTORY, NO_TENSORBOARD, "it needs TensorBoard"),
+        (
+            "%load_ext tensorboard",
+            "ModuleNotFoundError: No module named 'tensorboard'",
+            "it needs T",
+        ),
+        ("import wandb", "ModuleNotFoundError: No module named 'wandb'", ""),
+        (
+            "a = max(rewards_history)",
+            "ValueError: max() iterable argument is empty",
+            "it needs what",
+        ),
+        ("%%time\nrun.restore()", "OSError: the drive is gone", "it needs what training fills"),
+        ("keras.load('x')", "ValueError: File not found: filepath=x.keras.", "it needs a file"),
+        (HISTORY, "TypeError: the optimizer is of another framework", ""),
+        ("a = 1 / 0  # run it", "ZeroDivisionError: division by zero", ""),
+    ],
+)
+def test_what_the_notebook_advises_is_no_failure(source, failure, reason):
+    (found,) = whole._excuses([source], [failure])
+    assert found.startswith(reason) and bool(found) == bool(reason)
 
 
 def test_parts_that_fail_alike_say_so_once(capsys):

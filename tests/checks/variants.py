@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from assignments.kungfu.variants import Variant
 from checks.loss import add_lines
-from checks.notebook import Sheet
+from checks.sheet import Sheet
 from grading.inside.cells import run_cells
 from tests.frameworks import TRACKS
 from tests.notebooks import run_nbval, solution_cells, write_notebook

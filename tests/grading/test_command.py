@@ -16,6 +16,7 @@ import nbformat
 import psutil
 import pytest
 
+from checks import handing_in
 from grading.__main__ import main
 from grading.grade import Grader, GraderError
 from grading.reference import Reference
@@ -262,10 +263,16 @@ def test_the_safe_command_ignores_other_files(tmp_path):
 
 @each_framework
 def test_the_solution_has_full_marks(tmp_path, framework):
+    """It is handed in as students do, and called something else afterwards."""
     solution = solution_path(framework)
-    for path in (solution, solution.with_suffix(".npz")):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    _, report = grade(tmp_path / solution.name)
+    shutil.copy(solution, tmp_path)
+    notebook = handing_in.Notebook.read(tmp_path / solution.name)
+    packed = handing_in.pack(notebook, solution.with_suffix(".npz"))
+    (tmp_path / "upload").mkdir()
+    packed = packed.rename(tmp_path / "upload" / "Homework (1).zip")
+    _, report = grade(packed)
+    assert report["submission"] == packed.name
+    assert {path.name for path in packed.parent.iterdir()} == {packed.name, "out"}
     *written, play = report["exercises"]
     assert [exercise["points"] for exercise in written] == [20, 50, 10]
     assert {check["message"] for exercise in written for check in exercise["checks"]} == {""}
@@ -273,7 +280,8 @@ def test_the_solution_has_full_marks(tmp_path, framework):
     assert play["points"] == 20
     assert "is at least 2" in play["checks"][0]["message"]
     assert play["remarks"] == []  # it looks, and its network chooses
-    assert "data:video/mp4;base64," in (tmp_path / "out" / f"{solution.stem}.html").read_text()
+    page = (packed.parent / "out" / "Homework (1).html").read_text()
+    assert "data:video/mp4;base64," in page
 
 
 @pytest.mark.tensorflow

@@ -82,7 +82,7 @@ def test_all_cells_together_are_bounded_but_definitions_still_run(run):
 
 def test_slow_cells_are_skipped(run):
     notes, _ = run("# Slow: training\nraise ValueError")
-    assert notes == ["skipped, as their first line says # Slow: 1"]
+    assert notes == ["skipped, as they are marked # Slow: 1"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from grading.notebook import read_code_cells
 from grading.reader import Reader
 from grading.sandbox import Sandbox
 from grading.submission import read_submission, read_template
+from tests.notebooks import MARKED_SLOW
 
 ROOT = Path(__file__).parents[2]
 KUNGFU = "kungfu_a2c_tensorflow.ipynb"
@@ -121,10 +122,12 @@ def test_real_notebooks(name, optimizer):
     student = read_submission(read_code_cells((ROOT / "notebooks" / name).read_bytes()), kungfu)
     assert states(student) == ["open", "open", "open"]
     content = json.loads((ROOT / "notebooks" / name).read_text())
-    gap = lines_of_gaps(content, "optimizer-exercise")
-    assert student.answers["optimizer"].problem == f"cell 29: 1 gap is open, in line {gap}"
-    gaps = lines_of_gaps(content, "agent-exercise")
-    assert student.answers["agent"].problem == f"cell 11: 4 gaps are open, in lines {gaps}"
+    ids = [cell["id"] for cell in content["cells"]]
+    words = {"optimizer": "1 gap is open, in line", "agent": "4 gaps are open, in lines"}
+    for exercise, what in words.items():
+        name = f"{exercise}-exercise"
+        where = f"cell {ids.index(name) + 1}: {what} {lines_of_gaps(content, name)}"
+        assert student.answers[exercise].problem == where
     assert (student.remarks, student.problem) == ((), "")
 
 
@@ -639,22 +642,10 @@ def test_all_cells_run_in_the_second_look(read):
     assert not any(cell.is_slow for cell in submission.cells)
 
 
-SLOW = {
-    "# Slow: training\ntrain()": True,
-    "\n  # Slow: training\ntrain()": True,
-    "%%time\n# Slow: training\ntrain()": True,
-    "%%time\n\n%%capture out\n\n# Slow: training\ntrain()": True,
-    "train()\n# Slow: training": False,
-    "%time\n# Slow: training": False,
-    "# Slowly\ntrain()": False,
-    "print('# Slow: training')": False,
-}
-
-
-@pytest.mark.parametrize("source", SLOW)
-def test_slow_cells_are_found_also_below_magics(read, source):
+@pytest.mark.parametrize("source", MARKED_SLOW)
+def test_slow_cells_are_found_below_magics_and_comments(read, source):
     (cell,) = read(source).cells
-    assert cell.is_slow == SLOW[source]
+    assert cell.is_slow == MARKED_SLOW[source]
 
 
 # In the style of the original course: no ids or comments, old packages, other code nearby.

@@ -10,8 +10,8 @@ MAY_DIFFER = {
     "title": "names the framework",
     "setup": "the framework's own files",
     "imports": "the framework's own modules",
-    "game-text": "four frames or one",
     "make-env": "four frames or one, axis order, crop",
+    "look-text": "four frames or one",
     "look": "four frames or one",
     "pomdp-text": "four frames or one",
     "agent-text": "the framework's layers",
@@ -24,7 +24,6 @@ MAY_DIFFER = {
     "training-settings": "tuned for each agent",
     "training-pool": "framework code",
     "history": "optimizer or opt, by contract",
-    "hand-in": "framework code",
 }
 
 

@@ -1,6 +1,7 @@
 """Lets a student's agent act, in its worker, in games that the grader runs; for every framework."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from cells import run_cells
 from measurement import Measurement
 
 from checks.measuring import make_agent as make_agent_of
+from checks.weights import WeightsError, check_shapes
 
 
 class Player:
@@ -88,8 +90,7 @@ def make_agent(
     weights: bytes,
     obs_shape: tuple[int, ...],
     n_actions: int,
-    weights_of: Callable[[Any], Sequence[Any]],
-    assign: Callable[[Any, np.ndarray], None],
+    framework: ModuleType,
 ) -> Any:
     """Runs the cells that define `SimpleRecurrentAgent`, and makes an agent with some weights.
 
@@ -98,8 +99,7 @@ def make_agent(
         weights: a `Measurement` of `arr_0` and so on.
         obs_shape: the shape of one observation.
         n_actions: the number of actions.
-        weights_of: returns the agent's weights in the order of the file.
-        assign: sets one of these weights to an array.
+        framework: the adapter of the agent's framework.
 
     Raises:
         AnswerError: there is no such agent, or the weights belong to another one.
@@ -107,26 +107,16 @@ def make_agent(
     with described_errors():
         names = run_all.namespace() if sources is None else run_cells("agent", sources)
         agent = make_agent_of(names, tuple(obs_shape), n_actions)
-        variables = list(weights_of(agent))
+        framework.make_ready(agent, obs_shape)
+        variables = framework.weights_of(agent)
         shapes = [tuple(variable.shape) for variable in variables]
     named = Measurement.from_bytes(weights)
     arrays = [named[f"arr_{i}"] for i in range(len(named))]
-    _check_shapes([array.shape for array in arrays], shapes)
+    try:
+        check_shapes([array.shape for array in arrays], shapes)
+    except WeightsError as error:
+        raise AnswerError(str(error)) from None
     with described_errors():
         for variable, array in zip(variables, arrays, strict=True):
-            assign(variable, array.astype(np.float32))
+            framework.assign(variable, array.astype(np.float32))
     return agent
-
-
-def _check_shapes(given: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
-    if len(given) != len(expected):
-        raise AnswerError(
-            f"the weights file holds {len(given)} arrays, the notebook's agent has {len(expected)} "
-            "trainable variables: do they belong to the same agent?"
-        )
-    for i, (ours, theirs) in enumerate(zip(given, expected, strict=True)):
-        if ours != theirs:
-            raise AnswerError(
-                f"arr_{i} of the weights file has shape {ours}, the notebook's agent needs {theirs}"
-                ": do they belong to the same agent?"
-            )

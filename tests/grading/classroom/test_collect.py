@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from grading import UsageError
-from grading.classroom.archive import Limits
+from grading.archive import Limits
 from grading.classroom.collect import collect
 
 NOTEBOOK = b'{"nbformat": 4, "cells": []}'
@@ -466,6 +466,31 @@ def test_zips_of_students(tmp_path):
         remarks = "\n".join(collection.remarks)
         assert "Bob_2_assignsubmission_file_/hand_in.zip: ../../ada/hw.ipynb: left out" in remarks
         assert "inner.zip: not unpacked: it is a zip within a zip" in remarks
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ada/hand_in.zip", "ada/hand_in (1).zip", "ada/kungfu_weights.npz"),
+        ("ada/attempt-1/hand_in.zip", "ada/attempt-2/hand_in.zip", "ada/kungfu_weights.npz"),
+        ("ada_7_1_hand_in.zip", "ada_7_9_hand_in-1.zip", "ada_7_5_kungfu_weights.npz"),
+        (
+            "HW_ada_attempt_2026-10-01-12-00-00_hand_in.zip",
+            "HW_ada_attempt_2026-10-02-12-00-00_hand_in.zip",
+            "HW_ada_attempt_2026-10-02-12-00-00_kungfu_weights.npz",
+        ),
+    ],
+)
+def test_weights_in_a_zip_belong_to_the_notebook_in_it(tmp_path, names):
+    first, second = (
+        zipped({"homework.ipynb": NOTEBOOK, "kungfu_weights.npz": weights})
+        for weights in (b"first", b"second")
+    )
+    others = {"bob/hand_in.zip": first} if "/" in names[0] else {}
+    files = dict(zip(names, (first, second, b"loose"), strict=True)) | others
+    attempts = collected(tmp_path, files).attempts
+    weights = [attempt.attachments[0].read_bytes() for attempt in attempts]
+    assert weights == [b"first", b"second", *[b"first"] * len(others)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 
 from grading import UsageError
-from grading.classroom.archive import Limits, unpack
+from grading.archive import Limits, unpack
 
 # Where a member's fields are in the table of contents, and their format.
 FIELDS = {
