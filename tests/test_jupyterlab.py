@@ -22,6 +22,7 @@ from tests.browser import CHROMIUM_OPTIONS
 from tests.frameworks import FRAMEWORKS
 from tests.notebooks import ROOT, solution_cells, student_path
 
+SCREENSHOTS = ROOT / "build" / "screenshots"
 WINDOW = {"width": 1280, "height": 900}
 TIMEOUT = 60_000  # ms; only ends what hangs, on a busy machine, too
 OBS_SHAPE = {"tensorflow": "(42, 42, 4)", "pytorch": "(1, 42, 42)"}
@@ -83,6 +84,14 @@ class Lab:
         self._editor(cell_id).click()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(source)
+
+    def choose_theme(self, theme: str) -> None:
+        """Chooses JupyterLab Light or Dark in the menu."""
+        for item in ("Settings", "Theme", f"JupyterLab {theme}"):
+            self.page.get_by_role("menuitem", name=item, exact=True).click()
+        expect(self.page.locator("body")).to_have_attribute(
+            "data-jp-theme-light", str(theme == "Light").lower()
+        )
 
     def save_screenshot(self, path: Path) -> None:
         """Makes the window as tall as the notebook, so that the picture shows all of it."""
@@ -159,8 +168,8 @@ def wait_for_address(process: subprocess.Popen, runtime: Path, log: Path) -> str
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
-def lab(request, server, bundle, tmp_path_factory):
-    """A student notebook, open; leaves `screenshot…/notebook.png` behind, for people to see."""
+def lab(request, server, bundle):
+    """A student notebook, open; leaves screenshots of the end behind, for people to see."""
     path = bundle / student_path(request.param).name
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -175,7 +184,10 @@ def lab(request, server, bundle, tmp_path_factory):
         page.goto(f"{server}lab/workspaces/{request.param}/tree/{path.name}")
         opened = Lab(page, path, request.param)
         yield opened
-        opened.save_screenshot(tmp_path_factory.mktemp("screenshot") / "notebook.png")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for theme in ("Light", "Dark"):
+            opened.choose_theme(theme)
+            opened.save_screenshot(SCREENSHOTS / f"{request.param}-{theme.lower()}.png")
         browser.close()
 
 

@@ -12,8 +12,10 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.frameworks import each_framework
@@ -232,3 +234,41 @@ def test_training_without_a_browser_leaves_what_is_needed(tmp_path, framework):
     again = run_python(*command)
     assert again.returncode == 2
     assert "already exists, and what is in it would be lost" in again.stderr
+
+
+@pytest.mark.parametrize("n_measured", [0, 1, 30])
+def test_the_plots_show_what_there_is_and_no_axis_is_empty_or_negative(n_measured):
+    (cell,) = solution_cells("plots", framework="tensorflow")
+    history = {name: [0.5] * n_measured for name in ("entropy", "value_loss", "gradient_norm")}
+    scores = [math.nan, 700.0][: n_measured // 3]  # none until enough games have ended
+    names = {
+        "np": np,
+        "pd": pd,
+        "plt": plt,
+        "run": SimpleNamespace(
+            n_iterations=20 * n_measured,
+            history={"iteration": [20 * (i + 1) for i in range(n_measured)], **history},
+        ),
+        "rewards_history": scores,
+        "evaluate_every": 50,
+        "n_training_games": 16,
+        "passing_score": 10_000,
+        "random_score": 410,
+    }
+    exec(cell.source, names)
+    figure = names["draw_history"]()
+    figure.canvas.draw()
+    points, *others = figure.axes
+    levels = {line.get_ydata()[0] for line in points.lines if len(line.get_ydata())}
+    assert {10_000, 410} <= levels
+    for panel in figure.axes:
+        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        assert 0 <= left < right
+        assert 0 <= bottom < top
+    for panel in others:
+        (line,) = panel.lines
+        assert line.get_marker() == "."  # a single point is visible
+    width, height = figure.get_size_inches()
+    assert width / 2 >= 5
+    assert height / 2 >= 3
+    plt.close(figure)
