@@ -112,6 +112,16 @@ class TrainingRun:
                 "trained before. To go on with that one, run: run.restore()"
             )
 
+    @property
+    def unrestored(self) -> str:
+        """Why this agent should not be played or handed in; "" if nothing speaks against it."""
+        if self.n_iterations > 0 or not self._checkpoints.is_left_over:
+            return ""
+        return (
+            "This agent has learnt nothing yet, but there is a checkpoint of one that has in "
+            f"{self._checkpoints.folder}: run.restore() goes on with that one."
+        )
+
     def compiled(
         self, train_on_rollout: Callable[..., Any], *, xla: bool = False
     ) -> Callable[..., Any]:
@@ -183,10 +193,11 @@ class TrainingRun:
         counts = f"{self.n_iterations:,} rollouts, {self.n_env_steps:,} steps so far"
         _say(f"{ended}{counts}, {self._score()}.")
         if not self._unwritten:
+            best = "" if self.best_score == -math.inf else ", and the best agent so far"
             _say(
-                f"All is saved in {self._checkpoints.folder}: what this agent has learnt, and the "
-                "best agent so far. To train on, run this cell again; after a restart of the "
-                "kernel, run the cells above, then run.restore()."
+                f"All is saved in {self._checkpoints.folder}: what this agent has learnt{best}. To "
+                "train on, run this cell again; after a restart of the kernel, run the cells "
+                "above, then run.restore()."
             )
 
     def record(self, loss: Any, rollout: Rollout) -> None:
@@ -391,11 +402,8 @@ class TrainingRun:
             RuntimeError: If there is only a checkpoint of an earlier run, to be restored first.
             ValueError: If the best weights belong to a different agent. Nothing is changed then.
         """
-        if self.n_iterations == 0 and self._checkpoints.is_left_over:
-            raise RuntimeError(
-                "this agent has learnt nothing yet, but there is a checkpoint in "
-                f"{self._checkpoints.folder}: run.restore() goes on with that one"
-            )
+        if self.unrestored:
+            raise RuntimeError(self.unrestored)
         if self.best_score == -math.inf:
             print("Training has scored no agent so far: this one plays as it is.")
             return
@@ -433,7 +441,7 @@ class TrainingRun:
         if math.isfinite(score):
             return f"latest games {score:,.0f}"
         n_ended = len(self._pool.episode_returns)
-        return "1 game has ended" if n_ended == 1 else f"{n_ended} games have ended"
+        return f"no score yet: games ended in this kernel: {n_ended}"
 
     def _log(self, name: str, number: float) -> None:
         if self._tensorboard is not None:

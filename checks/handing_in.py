@@ -47,6 +47,10 @@ from checks.whole import (
 ZIP = "hand_in.zip"
 USAGE = "usage: python -m checks hand-in NOTEBOOK"
 PLAYING_SECONDS = 1200  # as in grading; good agents live long
+UNSAVED = (
+    "not known, since its cell in the saved notebook is not what ran last: save the notebook "
+    "(Ctrl+S), run that cell if it has changed, then this one again"
+)
 CHECKS = {"agent": check_agent, "loss": check_loss, "optimizer": check_optimizer}
 
 
@@ -80,6 +84,8 @@ class Notebook:
         try:
             data = path.read_bytes()
             cells = preflight.read_cells(data)
+        except FileNotFoundError:
+            raise NothingToHandIn(f"There is no {path}.") from None
         except (OSError, ValueError, RecursionError) as error:
             raise NothingToHandIn(f"{path} is not a notebook that can be read: {error}") from None
         return cls._checked(path.name, data, cells, path.parent)
@@ -125,28 +131,41 @@ def hand_in(namespace: dict[str, Any]) -> None:
     if os.environ.get(RECORD):
         print("Nothing is packed: this notebook is only being checked.")
         return
-    problems, path = [], Path(weights.FILE)
-    if "agent" in namespace:
+    path = Path(weights.FILE)
+    problem = _why_not_this_agent(namespace)
+    if not problem:
         save_weights(namespace)
-    elif path.exists():
-        problems.append(f"No agent is defined in this kernel: {path}, from earlier, goes in.")
-    else:
+    elif not path.exists():
         path = None
-        problems.append("No agent is defined in this kernel, so there are no weights.")
+        problem += " So no weights go in."
+    else:
+        problem += f" So {path} goes in as it is, from earlier."
+    problems = [problem] if problem else []
     ran = _ran_here()
     notebook = _find_notebook(namespace, ran)
     target = pack(notebook, path)
     problems += notebook.problems
+    unknown = _find_unknown(notebook, ran)
+    if UNSAVED in unknown.values():
+        problems.append(f"{notebook.name} is not what ran here: save it, then run this cell again.")
     try:
-        print(f"Running the checks, then {N_GAMES} games with these weights: a minute or two …")
-        run = _check_here(namespace, _find_unknown(notebook, ran))
+        games = f", then {N_GAMES} games with these weights: a minute or two" if path else ""
+        print(f"Running the checks{games} …")
+        run = _check_here(namespace, unknown)
         playing = play(namespace, path) if path else None
-        _print_points(notebook.sources, replace(run, playing=playing))
+        _print_points(notebook.sources, replace(run, playing=playing), bool(unknown))
     except KeyboardInterrupt:
         print("Interrupted, so the points are not known.")
     _print_end(target, problems)
     if "google.colab" in sys.modules:
         print(f"To download it: the folder on the left, then ⋮ beside {ZIP}.")
+
+
+def _why_not_this_agent(namespace: Mapping[str, Any]) -> str:
+    """Says why the kernel's agent is not the one to hand in, "" if it is."""
+    if "agent" not in namespace:
+        return "No agent is defined in this kernel."
+    return getattr(namespace.get("run"), "unrestored", "")
 
 
 def save_weights(namespace: dict[str, Any]) -> None:
@@ -217,18 +236,19 @@ def _ask_colab() -> dict | None:
 
 def _find_unknown(notebook: Notebook, ran: Sequence[str]) -> dict[str, str]:
     """Returns the exercises of which this kernel has another answer than the file, and why."""
-    unsaved = (
-        f"not known, since its cell in {notebook.name} is not what ran last: save the notebook "
-        "(Ctrl+S), run that cell if it has changed, then this one again"
-    )
     unfinished = (
         "not known while gaps are open. What is right so far counts all the same; in a terminal "
         f"you see it by: python -m checks {notebook.name}"
     )
     with_gaps = [name for name in EXERCISES if preflight.count_gaps(notebook.cells, name)]
-    return dict.fromkeys(preflight.find_unsaved(notebook.cells, ran), unsaved) | dict.fromkeys(
-        with_gaps, unfinished
-    )
+    unsaved = preflight.find_unsaved(notebook.cells, ran)
+    # Who has filled the gaps and not saved it sees none, but who has opened them again does.
+    reopened = {
+        name
+        for name in with_gaps
+        if preflight.count_gaps([preflight.Cell(source, None) for source in ran], name)
+    }
+    return dict.fromkeys(with_gaps, unfinished) | dict.fromkeys({*unsaved} - reopened, UNSAVED)
 
 
 def _check_here(namespace: dict[str, Any], unknown: Mapping[str, str]) -> Run:
@@ -263,8 +283,14 @@ def _check_here(namespace: dict[str, Any], unknown: Mapping[str, str]) -> Run:
 # ------------------------------------------------------------------------------ what it is worth
 
 
-def _print_points(sources: Sequence[str], run: Run) -> bool:
-    """Prints the points of exercises and games; returns whether nothing of them went wrong."""
+def _print_points(sources: Sequence[str], run: Run, is_partial: bool = False) -> bool:
+    """Prints the points of exercises and games; returns whether nothing of them went wrong.
+
+    Args:
+        sources: the code cells.
+        run: what running them showed.
+        is_partial: whether some exercises are not known.
+    """
     total = print_exercises(sources, run)
     most, earned = POINTS[PLAYING][PLAYING], 0.0
     playing = run.playing or {"scores": [], "problem": "there are no weights to play with"}
@@ -277,7 +303,8 @@ def _print_points(sources: Sequence[str], run: Run) -> bool:
             "your teacher's grader plays others"
         )
     print(f"{PLAYING:<12}{earned:>4.3g} / {most}\n{'':10}{words}")
-    print(f"{'total':<12}{total + earned:>4.3g} / {sum(EXERCISES.values()) + most}")
+    least = " at least" if is_partial else ""
+    print(f"{'total':<12}{total + earned:>4.3g} / {sum(EXERCISES.values()) + most}{least}")
     return total == sum(EXERCISES.values()) and bool(scores)
 
 
@@ -361,13 +388,11 @@ def main(arguments: Sequence[str]) -> int:
     problems = notebook.problems
     if not found:
         problems.append(
-            f"There is no {weights.FILE} beside the notebook, so nothing is earned by playing: its "
-            "last cell writes one after training."
+            f"There is no {weights.FILE} beside the notebook, so nothing is earned by playing: "
+            "run the notebook's last cell after training, which writes that file."
         )
-    print(
-        f"Running the {len(notebook.cells)} code cells of {path}, but for the slow ones, then "
-        f"{N_GAMES} games: some minutes …"
-    )
+    games = f", then {N_GAMES} games: some minutes" if found else ""
+    print(f"Running the {len(notebook.cells)} code cells of {path}, but for the slow ones{games} …")
     run = _run(notebook, found)
     is_fine = run is not None and _print_points(notebook.sources, run)
     if run is None:

@@ -55,7 +55,7 @@ def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, cap
     assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
     output = said(capsys)
     assert "5 of 5 rollouts" in output
-    assert "5 rollouts, 20 steps so far, 4 games have ended." in output
+    assert "5 rollouts, 20 steps so far, no score yet: games ended in this kernel: 4." in output
     assert "This was the limit of 5 rollouts." in output
     assert "All is saved in " in output
     setup.run.evaluated(1234)

@@ -1,6 +1,7 @@
 """Handing in: from a notebook's last cell in a kernel, and from the command line."""
 
 import contextlib
+import copy
 import json
 import os
 import subprocess
@@ -117,18 +118,32 @@ def test_the_last_cell_packs_what_it_finds_and_says_what_it_is_worth(kernel):
     kernel.run(source_of(kernel.notebook, "optimizer-exercise") + "  # faster")
     out = kernel.run(hand_in)
     assert "optimizer      0 / 10\n     -10  an optimizer that goes downhill\n" in out
-    assert "not known, since its cell in homework.ipynb is not what ran last: save the no" in out
+    assert "not known, since its cell in the saved notebook is not what ran last: save" in out
+    assert "/ 100 at least\n  ! homework.ipynb is not what ran here: save it, then run" in out
 
-    # Gaps that are opened again are open in the file, whatever ran before.
+    # Who has filled the gaps and not saved the notebook is not told of gaps.
     student = nbformat.read(student_path("pytorch"), as_version=4)
-    for cell in kernel.notebook.cells:
+    with_gaps = copy.deepcopy(kernel.notebook)
+    for cell in with_gaps.cells:
         if cell.id == "loss-exercise":
             cell.source = source_of(student, cell.id)
-    nbformat.write(kernel.notebook, kernel.path)
+    nbformat.write(with_gaps, kernel.path)
+    lines = kernel.run(hand_in).partition("loss           0 / 50")[2].splitlines()
+    assert lines[2].startswith("          not known, since its cell in the saved notebook is not")
+
+    # Gaps that are opened again are open in the file, whatever ran before.
     assert "still open in this cell" in kernel.run(source_of(student, "loss-exercise"))
     out = kernel.run(hand_in)
     assert "loss           0 / 50\n     -50  everything\n          not known while gaps a" in out
-    assert "  ! loss: 6 gaps are open.\nhand_in.zip" in out
+    assert "  ! loss: 6 gaps are open.\n" in out
+
+    # A kernel that was restarted has an agent that has learnt nothing, beside a checkpoint.
+    saved = (kernel.folder / weights.FILE).read_bytes()
+    kernel.run("import types; run = types.SimpleNamespace(unrestored='Run run.restore().')")
+    kernel.run("agent = SimpleRecurrentAgent(obs_shape, n_actions)")
+    out = kernel.run(hand_in)
+    assert "  ! Run run.restore(). So kungfu_weights.npz goes in as it is, from earlier.\n" in out
+    assert (kernel.folder / weights.FILE).read_bytes() == saved
 
     # Games that are interrupted leave the zip.
     target.unlink()
@@ -259,7 +274,7 @@ def test_without_weights_and_with_what_fails_the_zip_is_written(tmp_path, monkey
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "homework.ipynb is not a notebook that can be read: [Errno 2]"),
+        (None, "There is no "),
         (b"", "homework.ipynb is not a notebook that can be read: Expecting value"),
         (b"\xff\xfe", "homework.ipynb is not a notebook that can be read: 'utf-8' codec"),
         (b"[" * 100_000, "homework.ipynb is not a notebook that can be read: "),
