@@ -85,14 +85,6 @@ class Lab:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(source)
 
-    def choose_theme(self, theme: str) -> None:
-        """Chooses JupyterLab Light or Dark in the menu."""
-        for item in ("Settings", "Theme", f"JupyterLab {theme}"):
-            self.page.get_by_role("menuitem", name=item, exact=True).click()
-        expect(self.page.locator("body")).to_have_attribute(
-            "data-jp-theme-light", str(theme == "Light").lower()
-        )
-
     def save_screenshot(self, path: Path) -> None:
         """Makes the window as tall as the notebook, so that the picture shows all of it."""
         panels = self.page.locator(".jp-WindowedPanel-outer")
@@ -169,7 +161,7 @@ def wait_for_address(process: subprocess.Popen, runtime: Path, log: Path) -> str
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def lab(request, server, bundle):
-    """A student notebook, open; leaves screenshots of the end behind, for people to see."""
+    """A student notebook, open; leaves a screenshot behind, for people to see."""
     path = bundle / student_path(request.param).name
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -185,9 +177,7 @@ def lab(request, server, bundle):
         opened = Lab(page, path, request.param)
         yield opened
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        for theme in ("Light", "Dark"):
-            opened.choose_theme(theme)
-            opened.save_screenshot(SCREENSHOTS / f"{request.param}-{theme.lower()}.png")
+        opened.save_screenshot(SCREENSHOTS / f"{request.param}.png")
         browser.close()
 
 
