@@ -10,6 +10,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+OLDEST = (3, 11)
+
 # A package's name, and the name of its module where that differs.
 _LINE = re.compile(r"^([\w-]+)(?:.*# import (\w+))?", re.MULTILINE)
 
@@ -21,9 +23,15 @@ def prepare_packages(requirements: str) -> None:
         requirements: the file that lists them, beside this one.
 
     Raises:
-        RuntimeError: Colab's set-up failed; the message says why.
+        RuntimeError: this Python is too old, or Colab's set-up failed; the message says why.
         ModuleNotFoundError: packages are missing; the message says how to install them.
     """
+    if sys.version_info < OLDEST:
+        needed, found = (".".join(map(str, version[:2])) for version in (OLDEST, sys.version_info))
+        raise RuntimeError(
+            f"This notebook needs Python {needed} or newer, but its kernel runs {found}: make an "
+            "environment with a newer Python, as README says, and choose it as the kernel."
+        )
     path = Path(__file__).with_name(requirements)
     if "google.colab" in sys.modules:
         setup = subprocess.run(

@@ -409,6 +409,7 @@ class TrainingRun:
             return
         latest, best = self._learner.agent_arrays(), self._best_arrays()
         if _are_equal(latest, best):
+            print("The latest agent is the best one that was kept.")
             return
         print("The latest agent and the best one that was kept play fresh games:", end=" ")
         latest_score = float(np.mean(play()))
@@ -441,7 +442,7 @@ class TrainingRun:
         if math.isfinite(score):
             return f"latest games {score:,.0f}"
         n_ended = len(self._pool.episode_returns)
-        return f"no score yet: games ended in this kernel: {n_ended}"
+        return f"no score yet (games ended in this kernel: {n_ended})"
 
     def _log(self, name: str, number: float) -> None:
         if self._tensorboard is not None:

@@ -36,7 +36,9 @@ from checks.points import N_GAMES, PLAYING, POINTS, points_for_playing
 from checks.sheet import AS_TEXT, RECORD, CheckFailed
 from checks.whole import (
     EXERCISES,
+    NOTHING_CHECKED,
     Run,
+    failure_of_setup,
     missing_checks,
     print_exercises,
     print_others,
@@ -139,7 +141,7 @@ def hand_in(namespace: dict[str, Any]) -> None:
         path = None
         problem += " So no weights go in."
     else:
-        problem += f" So {path} goes in as it is, from earlier."
+        problem += f" So the {path} that was there goes in instead."
     problems = [problem] if problem else []
     ran = _ran_here()
     notebook = _find_notebook(namespace, ran)
@@ -215,10 +217,10 @@ def _find_notebook(namespace: dict[str, Any], ran: Sequence[str]) -> Notebook:
             f"(File > Download) and {weights.FILE} (the folder on the left, then ⋮ beside it)."
         )
     names = ", ".join(notebook.name for notebook in found) or "none"
+    there = f"\nThe weights are in {weights.FILE}." if Path(weights.FILE).exists() else ""
     raise NothingToHandIn(
         f"Which notebook is this? Found in {Path.cwd()}: {names}. Save it, then run in a terminal, "
-        f"in the folder of the helper files: {USAGE.removeprefix('usage: ')}\n"
-        f"The weights are in {weights.FILE}."
+        f"in the folder of the helper files: {USAGE.removeprefix('usage: ')}{there}"
     )
 
 
@@ -394,9 +396,12 @@ def main(arguments: Sequence[str]) -> int:
     games = f", then {N_GAMES} games: some minutes" if found else ""
     print(f"Running the {len(notebook.cells)} code cells of {path}, but for the slow ones{games} …")
     run = _run(notebook, found)
+    if run and (failure := failure_of_setup(notebook.sources, run.failures)):
+        problems.append(NOTHING_CHECKED.format(failure))
+        run = None
     is_fine = run is not None and _print_points(notebook.sources, run)
     if run is None:
-        problems.append("The notebook could not be run, so its points are not known.")
+        problems.append("The notebook's points are not known.")
     elif print_others(notebook.sources, run.failures):
         problems.append("Cells that belong to no exercise fail, see above.")
     _print_end(target, problems)

@@ -26,6 +26,10 @@ FILLED_BY_TRAINING = {"run", "rewards_history"}
 NO_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:grading")
 
 
+SETUP = "checks.prepare_notebook("  # the end of the set-up cell
+NOTHING_CHECKED = "The set-up cell failed, so nothing can be checked: {}"
+
+
 @dataclass(frozen=True)
 class Run:
     """What running the cells of a notebook showed.
@@ -61,6 +65,9 @@ def main(arguments: list[str]) -> int:
     print(f"Running the {len(sources)} code cells of {arguments[0]}, but for the slow ones …")
     run = run_cells([*sources, *missing_checks(sources)])
     if run is None:
+        return 1
+    if failure := failure_of_setup(sources, run.failures):
+        print(NOTHING_CHECKED.format(failure))
         return 1
     total = print_exercises(sources, run)
     print(f"{'total':<12}{total:>4} / {sum(EXERCISES.values())}")
@@ -106,6 +113,12 @@ def print_others(sources: Sequence[str], failures: Sequence[str]) -> bool:
             what = f"passed over ({reason})" if reason else "also failed, which costs nothing"
             print(f"{what}: the cell that begins with {source.splitlines()[0]!r}: {failure}")
     return failed
+
+
+def failure_of_setup(sources: Sequence[str], failures: Sequence[str]) -> str:
+    """Returns why the set-up cell failed, without which no check can run; "" if it did not."""
+    pairs = zip(sources, failures, strict=False)
+    return next((failure for source, failure in pairs if SETUP in source and failure), "")
 
 
 def _excuses(sources: Sequence[str], failures: Sequence[str]) -> list[str]:

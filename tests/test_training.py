@@ -55,7 +55,7 @@ def test_a_run_counts_rollouts_and_steps_and_goes_on_where_it_stopped(setup, cap
     assert setup.run.history["iteration"] == [1, 2, 3, 4, 5]
     output = said(capsys)
     assert "5 of 5 rollouts" in output
-    assert "5 rollouts, 20 steps so far, no score yet: games ended in this kernel: 4." in output
+    assert "5 rollouts, 20 steps so far, no score yet (games ended in this kernel: 4)." in output
     assert "This was the limit of 5 rollouts." in output
     assert "All is saved in " in output
     setup.run.evaluated(1234)
@@ -210,7 +210,9 @@ def test_what_is_out_of_reach_at_the_end_is_told_and_can_be_saved(setup, tmp_pat
     (tmp_path / "kungfu.npz").unlink()
     tmp_path.rename(tmp_path.with_name("elsewhere"))
     setup.train(2)
-    assert "All is saved" not in said(capsys).partition("could not be written")[2]
+    _, is_told, rest = said(capsys).partition("could not be written")
+    assert is_told
+    assert "All is saved" not in rest
     with pytest.raises(OSError, match="no longer where it was"):
         setup.run.save()
     tmp_path.with_name("elsewhere").rename(tmp_path)

@@ -142,7 +142,9 @@ def test_the_last_cell_packs_what_it_finds_and_says_what_it_is_worth(kernel):
     kernel.run("import types; run = types.SimpleNamespace(unrestored='Run run.restore().')")
     kernel.run("agent = SimpleRecurrentAgent(obs_shape, n_actions)")
     out = kernel.run(hand_in)
-    assert "  ! Run run.restore(). So kungfu_weights.npz goes in as it is, from earlier.\n" in out
+    assert (
+        "  ! Run run.restore(). So the kungfu_weights.npz that was there goes in instead.\n" in out
+    )
     assert (kernel.folder / weights.FILE).read_bytes() == saved
 
     # Games that are interrupted leave the zip.
@@ -431,8 +433,13 @@ def test_elsewhere_what_ran_says_which_notebook_it_is(folder):
     assert handing_in._find_notebook({}, [AGENT + "\n# unsaved"]).name == "mine.ipynb"
     write(folder / "other.ipynb", AGENT, LOSS + "  # other")
     assert handing_in._find_notebook({}, ["x = 1", LOSS + "  \n"]).name == "mine.ipynb"
-    words = "Found in .*: mine.ipynb, other.ipynb. Save it, then run .* checks hand-in NOTEBOOK\n"
-    with pytest.raises(handing_in.NothingToHandIn, match=words):
+    words = "Found in .*: mine.ipynb, other.ipynb. Save it, then run .* checks hand-in NOTEBOOK"
+    with pytest.raises(handing_in.NothingToHandIn, match=rf"{words}\Z"):
+        handing_in._find_notebook({}, [AGENT])
+    (folder / weights.FILE).write_bytes(b"")
+    with pytest.raises(
+        handing_in.NothingToHandIn, match=f"{words}\nThe weights are in {weights.FILE}"
+    ):
         handing_in._find_notebook({}, [AGENT])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import setup_notebook
 from checks import whole
 from checks.points import POINTS
 from grading.__main__ import main as release
@@ -194,3 +195,24 @@ def test_what_is_no_notebook_is_said(tmp_path, name, content):
     assert finished.returncode == 2
     assert f"{name} is not a notebook that can be read" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_where_the_set_up_fails_its_error_alone_is_shown(tmp_path, capsys):
+    cells = [
+        "raise FileNotFoundError('no kit.zip')\nchecks.prepare_notebook('pytorch')",
+        "# Exercise: agent\nagent = nn.Linear(1, 1)",
+        "checks.check_agent(globals())",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+    nbformat.write(notebook, tmp_path / "homework.ipynb")
+    assert whole.main([str(tmp_path / "homework.ipynb")]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "The set-up cell failed, so nothing can be checked: FileNotFoundError: no kit.zip"
+    ]
+
+
+def test_an_old_python_is_named_by_the_set_up(monkeypatch):
+    monkeypatch.setattr(setup_notebook.sys, "version_info", (3, 10, 13))
+    with pytest.raises(RuntimeError, match=r"needs Python 3\.11 or newer, .* runs 3\.10"):
+        setup_notebook.prepare_packages("requirements.txt")
+    assert f">={'.'.join(map(str, setup_notebook.OLDEST))}" in (ROOT / "pyproject.toml").read_text()

@@ -6,17 +6,9 @@ import pytest
 
 from grading import UsageError
 from grading.project import load_project
+from tests.grading import toy
 
-PYPROJECT = """
-[project]
-name = "toy"
-version = "1.2.3"
-
-[tool.grading]
-student-repository = "school/toy"
-helper-files = ["helper.py", "kit"]
-given-away = [{ statement = "f(a) + g( b )", reason = "the text derives it" }]
-"""
+PYPROJECT = toy.PYPROJECT.replace('"setup.sh"', '"kit"')
 
 
 @pytest.fixture

@@ -337,6 +337,7 @@ def test_newer_python_is_named(grader, tmp_path, source):
 
 # ----------------------------------------------------------------------------------- unfinished
 
+RAN = "the whole notebook ran as well"
 VALUE = {"value_loss", "semi_gradient", "value_ends"}
 ENTROPY = {"entropy_value", "entropy_gradient"}
 
@@ -351,6 +352,7 @@ def test_an_open_gap_costs_its_own_parts(grader, tmp_path, framework):
     assert lost(report) == VALUE
     said = [words for words in messages(report).values() if "a gap is open" in words]
     assert said == ["a gap is open: `value_loss += <YOUR CODE>`"]
+    assert RAN not in remarks(report)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -453,8 +455,6 @@ def test_a_notebook_with_all_gaps_open_is_ungradable(grader, tmp_path, framework
 
 
 # ----------------------------------------------------------------------------------- second looks
-
-RAN = "the whole notebook ran as well"
 
 
 def flawed() -> Notebook:
